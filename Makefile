@@ -1,0 +1,93 @@
+# For GNU make 3.81 (macOS) and later, and any POSIX shell. `make` alone lists the targets.
+#
+# PYTHON=...  the Python that makes .venv; by default the first suitable one on the PATH
+# ARGS=...    further arguments for JupyterLab (lab), pytest (test), build.py (notebooks) or uv (lock)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab my_notebooks test notebooks check lock
+
+PYTHON ?= python3
+ARGS ?=
+
+# The same range as requires-python in pyproject.toml (tests/test_project.py compares them).
+SUPPORTED = 3.13 3.12 3.11
+IS_SUPPORTED = import sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])
+
+# A PYTHON that was asked for is used or refused; only the default may be replaced by another.
+ifeq ($(origin PYTHON),file)
+CANDIDATES = $(PYTHON) $(addprefix python,$(SUPPORTED))
+else
+CANDIDATES = "$(PYTHON)"
+endif
+
+# Inside the conda environment of environment.yml everything is installed already.
+ifeq ($(CONDA_DEFAULT_ENV),resnet-lib)
+PY = python
+INSTALLED =
+else
+PY = .venv/bin/python
+INSTALLED = .venv/.project-installed
+endif
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+setup: $(INSTALLED) ## install everything into .venv; does nothing when that is up to date
+	@echo "ready: $(PY)"
+
+.venv/.lock-installed: requirements.lock
+	@if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then \
+	  for candidate in $(CANDIDATES); do \
+	    if "$$candidate" -c '$(IS_SUPPORTED)' $(SUPPORTED) 2>/dev/null; then \
+	      echo "making .venv with $$candidate"; \
+	      exec "$$candidate" -m venv .venv; \
+	    fi; \
+	  done; \
+	  echo "error: Python $(SUPPORTED) needed, and none of these is one:" $(CANDIDATES) >&2; \
+	  echo "Install one, or name it: make setup PYTHON=/path/to/python3.13" >&2; \
+	  exit 1; \
+	fi
+	@if ! .venv/bin/python -c '$(IS_SUPPORTED)' $(SUPPORTED); then \
+	  echo "error: Python $(SUPPORTED) needed, .venv has `.venv/bin/python --version 2>&1`." >&2; \
+	  echo "Remove the folder .venv and run make setup again." >&2; \
+	  exit 1; \
+	fi
+	.venv/bin/python -m pip install --require-hashes -r requirements.lock
+	@touch $@
+
+# The build backend comes from the lock too, hence no build isolation.
+.venv/.project-installed: pyproject.toml .venv/.lock-installed
+	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
+	@touch $@
+
+lab: setup my_notebooks ## open your own copies of the notebooks in JupyterLab
+	$(PY) -m jupyterlab $(if $(findstring --ip,$(ARGS)),,--ip=127.0.0.1) \
+	  --notebook-dir=my_notebooks $(ARGS)
+
+my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that is there
+	@mkdir -p my_notebooks; copied=0; kept=0; \
+	for notebook in notebooks/*.ipynb; do \
+	  copy="my_notebooks/$${notebook##*/}"; \
+	  if [ ! -e "$$notebook" ]; then continue; \
+	  elif [ -e "$$copy" ] || [ -L "$$copy" ]; then kept=$$((kept + 1)); \
+	  else cp "$$notebook" "$$copy" || exit 1; copied=$$((copied + 1)); fi; \
+	done; \
+	echo "my_notebooks: $$copied copied, $$kept kept as they are" \
+	  "(rename or remove one to get a new copy)"
+
+test: setup ## run the tests and every notebook
+	CUDA_VISIBLE_DEVICES=-1 $(PY) -m pytest --nbval --nbval-current-env \
+	  --nbval-cell-timeout=300 tests notebooks $(ARGS)
+
+notebooks: setup ## rebuild notebooks/*.ipynb from notebooks/source/*.py
+	$(PY) notebooks/build.py $(ARGS)
+
+check: setup ## style, and whether the notebooks agree with their sources; takes seconds
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) notebooks/build.py --check
+
+lock: setup ## write requirements.lock anew (ARGS=--upgrade for the newest versions)
+	$(PY) -m uv pip compile pyproject.toml --universal --python-version 3.11 \
+	  --extra lab --extra test --extra dev --generate-hashes --no-header --no-annotate \
+	  --output-file requirements.lock $(ARGS)

@@ -1,0 +1,94 @@
+"""Residual networks, learnt by building them. Import this before TensorFlow.
+
+>>> import resnet_lib as rl
+>>> model = rl.resnet_v1((32, 32, 3), depth=20)
+>>> print(rl.count_parameters(model))
+274,442 parameters: 273,066 trainable, 1,376 not trainable
+
+Keras, and TensorFlow behind it, are imported here, quietly (see `resnet_lib.runtime`). The rest of
+the package is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from . import runtime
+from .runtime import profile, set_profile
+
+runtime.prepare()
+
+if TYPE_CHECKING:
+    from . import (
+        augment,
+        blocks,
+        cifar,
+        datasets,
+        inspection,
+        paper,
+        plots,
+        recipes,
+        records,
+        schedules,
+        training,
+    )
+    from .cifar import plain_net, resnet_v1, resnet_v2
+    from .inspection import (
+        activation_variances,
+        count_multiply_adds,
+        count_parameters,
+        feature_maps,
+        gradient_norms,
+        receptive_field,
+    )
+    from .training import train
+
+__all__ = [
+    "activation_variances",
+    "augment",
+    "blocks",
+    "cifar",
+    "count_multiply_adds",
+    "count_parameters",
+    "datasets",
+    "feature_maps",
+    "gradient_norms",
+    "inspection",
+    "paper",
+    "plain_net",
+    "plots",
+    "profile",
+    "receptive_field",
+    "recipes",
+    "records",
+    "resnet_v1",
+    "resnet_v2",
+    "runtime",
+    "schedules",
+    "set_profile",
+    "train",
+    "training",
+]
+_HOMES = {
+    "plain_net": "cifar",
+    "resnet_v1": "cifar",
+    "resnet_v2": "cifar",
+    "activation_variances": "inspection",
+    "count_multiply_adds": "inspection",
+    "count_parameters": "inspection",
+    "feature_maps": "inspection",
+    "gradient_norms": "inspection",
+    "receptive_field": "inspection",
+    "train": "training",
+}
+
+
+def __getattr__(name):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return import_module(f".{name}", __name__)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

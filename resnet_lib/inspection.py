@@ -1,0 +1,315 @@
+"""What a network is, read from the live model: shapes, parameters, cost, reach, signal.
+
+Everything here takes any Keras functional model. Stages are read from layer names such as
+`stage2_block1_conv1`; a model whose layers are named otherwise is one stage.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers
+
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_WITH_KERNEL = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D, *_TRANSPOSED)
+_WITH_KERNEL += (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+OTHER = "network"
+_STAGE = re.compile(r"(stem|stage\d+|head)(?:_block(\d+))?_")
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters of a model: `total` = `trainable` + `non_trainable`."""
+
+    trainable: int
+    non_trainable: int
+
+    @property
+    def total(self):
+        """All parameters, the moving statistics of batch normalisation among them."""
+        return self.trainable + self.non_trainable
+
+    def __str__(self):
+        return (
+            f"{self.total:,} parameters: {self.trainable:,} trainable, "
+            f"{self.non_trainable:,} not trainable"
+        )
+
+
+def count_parameters(model):
+    """Count a model's parameters.
+
+    Args:
+        model: any built Keras model or layer.
+
+    Returns:
+        ParameterCount. The moving mean and variance of batch normalisation are not trainable.
+    """
+    return ParameterCount(_sizes(model.trainable_weights), _sizes(model.non_trainable_weights))
+
+
+def _sizes(weights):
+    return sum(math.prod(weight.shape) for weight in weights)
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """The feature map that a stage puts out.
+
+    Attributes:
+        stage: "stem", "stage1", … as the layers are named.
+        shape: (height, width, channels) in pixels and channels; None where it is not known.
+        blocks: number of residual blocks in the stage; 0 in the stem.
+        layer: name of the layer that puts it out.
+    """
+
+    stage: str
+    shape: tuple
+    blocks: int
+    layer: str
+
+    def __str__(self):
+        size = "x".join(str(side) for side in self.shape)
+        count = {0: "", 1: ", 1 block"}.get(self.blocks, f", {self.blocks} blocks")
+        return f"{self.stage}: {size}{count}"
+
+
+def feature_maps(model, input_shape=None):
+    """List the feature map that each stage puts out, from the first to the last.
+
+    Args:
+        model: a Keras functional model.
+        input_shape: (height, width, channels) to take in place of the model's own.
+
+    Returns:
+        list of FeatureMap, one a stage, without the head.
+
+    Raises:
+        ValueError: if the model is not a functional one.
+    """
+    last, blocks = {}, {}
+    for node in _nodes(_at_shape(model, input_shape)):
+        name, shape = node.operation.name, node.output_tensors[0].shape
+        stage, block = _stage_and_block(name)
+        is_map = len(shape) == 4 and not isinstance(node.operation, layers.InputLayer)
+        if is_map and stage != "head":
+            last[stage] = (tuple(shape[1:]), name)
+            blocks.setdefault(stage, set()).add(block)
+    if len(last) > 1:  # Layers outside the stages: preprocessing.
+        last.pop(OTHER, None)
+    return [
+        FeatureMap(stage, shape, len(blocks[stage] - {None}), name)
+        for stage, (shape, name) in last.items()
+    ]
+
+
+def _stage_and_block(layer_name):
+    match = _STAGE.match(layer_name)
+    return match.groups() if match else (OTHER, None)
+
+
+def _at_shape(model, input_shape):
+    """The model itself, or a copy of it with another input shape."""
+    if not hasattr(_graph(model), "_nodes_by_depth"):
+        raise ValueError(f"Expected a Keras functional or sequential model. Received: {model!r}")
+    if input_shape is None:
+        return model
+    return keras.models.clone_model(model, input_tensors=keras.Input(tuple(input_shape)))
+
+
+def _nodes(model):
+    """The calls of a model's layers, in the order of computation.
+
+    A layer that is shared has a node for each call. Nodes have no public name in Keras; the
+    package's own `summary` and `plot_model` read them in this way too.
+    """
+    by_depth = _graph(model)._nodes_by_depth
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _graph(model):
+    """The functional model behind a sequential one; any other object itself."""
+    return getattr(model, "_functional", model)
+
+
+def count_multiply_adds(model, input_shape=None):
+    """Count the multiply-adds of convolutions and dense layers for one image.
+
+    Biases, batch normalisation, activations and additions are not counted, as in the papers.
+
+    Args:
+        model: a Keras functional model, others nested in it or layers shared in it allowed.
+        input_shape: (height, width, channels) to take in place of the model's own; needed where
+            that has None.
+
+    Returns:
+        int, multiply-adds (one multiplication and one addition count as one).
+
+    Raises:
+        ValueError: if a height or width is not known, or the model is not a functional one.
+
+    Source: the unit of arXiv 1512.03385, table 1.
+    """
+    return sum(_node_multiply_adds(node) for node in _nodes(_at_shape(model, input_shape)))
+
+
+def _node_multiply_adds(node):
+    layer = node.operation
+    if isinstance(layer, keras.Model):
+        return count_multiply_adds(layer, node.input_tensors[0].shape[1:])
+    kernels = _kernels(layer)
+    if not kernels:
+        return 0
+    # A transposed convolution applies its kernel at each pixel that comes in.
+    tensors = node.input_tensors if isinstance(layer, _TRANSPOSED) else node.output_tensors
+    places = _places(tensors[0].shape, layer)
+    return sum(places * math.prod(kernel.shape) for kernel in kernels)
+
+
+def _kernels(layer):
+    if isinstance(layer, _SEPARABLE):
+        return [layer.depthwise_kernel, layer.pointwise_kernel]
+    return [layer.kernel] if isinstance(layer, _WITH_KERNEL) else []
+
+
+def _places(shape, layer):
+    """At how many places of a tensor a kernel is applied: all axes but batch and channels."""
+    channels_first = getattr(layer, "data_format", "") == "channels_first"
+    axes = shape[2:] if channels_first else shape[1:-1]
+    if None in axes:
+        raise ValueError(
+            f"The multiply-adds of layer '{layer.name}' depend on the size of the image. Expected "
+            "input_shape=(height, width, channels) without None. "
+            f"Received: a tensor of shape {tuple(shape)}"
+        )
+    return math.prod(axes)
+
+
+def receptive_field(model):
+    """Say how many pixels of the image, across, one pixel of each stage's feature map can see.
+
+    Args:
+        model: a Keras functional model.
+
+    Returns:
+        dict, stage -> pixels across. The padding's pixels count, so that the number can be larger
+        than the image. Of several paths, the widest counts.
+    """
+    reach, step, stages = {}, {}, {}
+    for node in _nodes(model):
+        sources = [id(tensor) for tensor in node.input_tensors if id(tensor) in reach]
+        pixels = max((reach[source] for source in sources), default=1)
+        jump = max((step[source] for source in sources), default=1)
+        kernel, strides = _window(node.operation)
+        for tensor in node.output_tensors:
+            reach[id(tensor)] = pixels + (kernel - 1) * jump
+            step[id(tensor)] = jump * strides
+        stages[_stage_and_block(node.operation.name)[0]] = reach[id(node.output_tensors[0])]
+    outside = ("head", OTHER) if len(stages) > 1 else ()
+    return {stage: pixels for stage, pixels in stages.items() if stage not in outside}
+
+
+def _window(layer):
+    """Side of a layer's window and its stride, in pixels of its input; (1, 1) if it has none."""
+    side = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,)
+    dilation = getattr(layer, "dilation_rate", (1,))
+    dilation = dilation if isinstance(dilation, int) else dilation[0]
+    strides = getattr(layer, "strides", (1,))
+    return (side[0] - 1) * dilation + 1, strides if isinstance(strides, int) else strides[0]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A number for each of a network's layers, from the first to the last.
+
+    Attributes:
+        what: what the numbers are, for an axis label.
+        layers: names of the layers, tuple of str.
+        values: float64 of shape (len(layers),).
+    """
+
+    what: str
+    layers: tuple
+    values: np.ndarray
+
+    def __len__(self):
+        return len(self.layers)
+
+
+def gradient_norms(model, images, labels):
+    """Measure the gradient at each layer: the L2 norm of d loss / d kernel.
+
+    One step of training as `fit` would take it: batch normalisation uses the batch's statistics;
+    regularizers are left out. Nothing in the model is changed.
+
+    Args:
+        model: a Keras functional model whose output is a softmax over classes.
+        images: array of shape (batch, height, width, channels), as the model takes them.
+        labels: int array of shape (batch,).
+
+    Returns:
+        Signal, one value for the kernel of each convolution and dense layer; projections excluded.
+
+    Raises:
+        NotImplementedError: where Keras runs on another backend than TensorFlow.
+    """
+    _need_tensorflow()
+    import tensorflow as tf
+
+    kernels = [(layer.name, layer.kernel) for layer in _main_path(model)]
+    kept = [variable.numpy() for variable in model.non_trainable_variables]
+    with tf.GradientTape() as tape:
+        predictions = model(tf.convert_to_tensor(images, "float32"), training=True)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, predictions)
+        loss = tf.reduce_mean(losses)
+    gradients = tape.gradient(loss, [kernel.value for _, kernel in kernels])
+    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
+        variable.assign(value)
+    norms = np.array([float(tf.norm(gradient)) for gradient in gradients])
+    return Signal("norm of the gradient", tuple(name for name, _ in kernels), norms)
+
+
+def _need_tensorflow():
+    if keras.backend.backend() != "tensorflow":
+        raise NotImplementedError(
+            "Gradients are taken with tf.GradientTape: expected the Keras backend 'tensorflow'. "
+            f"Received: '{keras.backend.backend()}'"
+        )
+
+
+def _main_path(model):
+    """The layers with a kernel that count towards the depth, in order: no projections."""
+    found = [node.operation for node in _nodes(model) if _kernels(node.operation)]
+    return [layer for layer in dict.fromkeys(found) if "shortcut" not in layer.name]
+
+
+def activation_variances(model, images, *, layers_named=r"(relu|add|out)\d*$", training=True):
+    """Measure the variance of what each block puts out, over batch, pixels and channels.
+
+    Args:
+        model: a Keras functional model.
+        images: array of shape (batch, height, width, channels), as the model takes them.
+        layers_named: regular expression; a layer whose name matches is measured.
+        training: True: batch normalisation uses the batch's statistics, as in training.
+
+    Returns:
+        Signal, one value for each layer measured.
+
+    Raises:
+        ValueError: if no layer's name matches.
+    """
+    chosen = [node for node in _nodes(model) if re.search(layers_named, node.operation.name)]
+    if not chosen:
+        some = ", ".join(layer.name for layer in model.layers[:5])
+        raise ValueError(f"No layer's name matches {layers_named!r}. Names begin with: {some}, …")
+    probe = keras.Model(model.input, [node.output_tensors[0] for node in chosen])
+    kept = [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
+    outputs = probe(keras.ops.convert_to_tensor(images, "float32"), training=training)
+    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
+        variable.assign(value)
+    variances = [float(keras.ops.var(output)) for output in keras.tree.flatten(outputs)]
+    names = tuple(node.operation.name for node in chosen)
+    return Signal("variance of the activations", names, np.array(variances))

@@ -1,0 +1,338 @@
+"""Figures, one function each. Each returns a `Figure` that carries its alt text.
+
+The figures are not pyplot's: a notebook shows one where it stands as the last line of a cell, and
+only there. `figure.savefig("name.png")` writes it to a file.
+"""
+
+import base64
+import functools
+import io
+
+import matplotlib
+import matplotlib.figure
+import numpy as np
+from matplotlib.patches import Polygon
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from .inspection import feature_maps as stage_maps
+
+# Okabe and Ito's palette: told apart by colour-blind readers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":")
+STYLE = {
+    "figure.dpi": 100,
+    "savefig.dpi": 100,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib figure that notebooks show as a PNG with alt text.
+
+    Attributes:
+        alt: what the figure shows, in a sentence or two.
+    """
+
+    alt = ""
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        png = io.BytesIO()
+        self.savefig(png, format="png", metadata={"Software": None})
+        data = {
+            "image/png": base64.b64encode(png.getvalue()).decode("ascii"),
+            "text/plain": f"Figure: {self.alt}",
+        }
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def styled(draw):
+    """Make a drawing function use the collection's style, whatever the reader has set."""
+
+    @functools.wraps(draw)
+    def in_style(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+@styled
+def figure(alt, rows=1, columns=1, size=(7, 3), **options):
+    """Start a figure in the collection's style, to draw on.
+
+    Args:
+        alt: what the figure shows, in a sentence or two, for readers who cannot see it.
+        rows: rows of axes.
+        columns: columns of axes.
+        size: width and height in inches; 100 pixels an inch.
+        **options: go to `matplotlib.figure.Figure.subplots`.
+
+    Returns:
+        The Figure and its axes, as `subplots` returns them.
+
+    Raises:
+        ValueError: if the alt text is empty.
+    """
+    if not alt or not alt.strip():
+        raise ValueError("Expected an alt text that says what the figure shows. Received: none")
+    fig = Figure(figsize=size, layout="constrained")
+    fig.alt = alt
+    return fig, fig.subplots(rows, columns, **options)
+
+
+@styled
+def loss(run):
+    """Draw loss and accuracy by epoch, training and validation.
+
+    Args:
+        run: `resnet_lib.records.Run`.
+
+    Returns:
+        Figure with two axes. Its title names the images that the numbers are for.
+    """
+    epochs = np.arange(1, len(run.history["loss"]) + 1)
+    name = run.record["model"]["name"]
+    fig, axes = figure(
+        f"Two line plots by epoch for {name}: on the left the loss, on the right the accuracy, "
+        f"each for training and validation, over {len(epochs)} epochs.",
+        columns=2,
+        size=(8, 3.2),
+    )
+    for ax, key in zip(axes, ("loss", "accuracy"), strict=True):
+        for metric, label, colour, line in (
+            (key, "training", COLOURS[0], "-"),
+            (f"val_{key}", "validation", COLOURS[1], "--"),
+        ):
+            ax.plot(epochs, run.history[metric], line, color=colour, marker=".", label=label)
+        _label(ax, "epoch", key)
+    axes[1].set_ylim(0, 1)
+    axes[0].legend()
+    fig.suptitle(f"{name}, {run.source}", fontsize=10)
+    return fig
+
+
+@styled
+def learning_rate(schedule, epochs=200):
+    """Draw a learning-rate schedule, or the rates that a run had.
+
+    Args:
+        schedule: `resnet_lib.records.Run`, a `Recipe`, or a function of the zero-based epoch.
+        epochs: how many epochs to draw; of a run, all are drawn.
+
+    Returns:
+        Figure with one logarithmic axis.
+    """
+    if hasattr(schedule, "history"):
+        rates = schedule.history["learning_rate"]
+    else:
+        function = getattr(schedule, "learning_rate", schedule)
+        rates = [function(epoch) for epoch in range(epochs)]
+    fig, ax = figure(
+        f"A step plot of the learning rate over {len(rates)} epochs, on a logarithmic scale, "
+        f"from {rates[0]:g} to {rates[-1]:g}.",
+        size=(6, 2.6),
+    )
+    ax.step(np.arange(1, len(rates) + 1), rates, where="post")
+    _logarithmic(ax)
+    _label(ax, "epoch", "learning rate")
+    return fig
+
+
+@styled
+def curves(series, *, ylabel, xlabel="epoch", log=False, title="", first=1):
+    """Draw several lines that share their axes, told apart by colour and by dash.
+
+    Args:
+        series: dict, label -> numbers, one a step.
+        ylabel: what the numbers are.
+        xlabel: what the steps are.
+        log: whether the vertical axis is logarithmic.
+        title: a line over the figure, such as the source of the images.
+        first: number of the first step.
+
+    Returns:
+        Figure with one axis.
+    """
+    fig, ax = figure(f"A line plot of {ylabel} by {xlabel} for {_listed(series)}.", size=(6.5, 3.2))
+    for number, (label, values) in enumerate(series.items()):
+        line = LINES[number // len(COLOURS) + number % 2]
+        ax.plot(np.arange(len(values)) + first, values, line, label=label)
+    if log:
+        _logarithmic(ax)
+    _label(ax, xlabel, ylabel)
+    ax.legend()
+    ax.set_title(title, fontsize=10)
+    return fig
+
+
+@styled
+def signals(measured, *, log=True, title=""):
+    """Draw what `gradient_norms` or `activation_variances` measured, by depth.
+
+    Args:
+        measured: dict, label -> `resnet_lib.inspection.Signal`; all of one kind.
+        log: whether the vertical axis is logarithmic.
+        title: a line over the figure.
+
+    Returns:
+        Figure with one axis. Horizontally, 0 is the first layer measured and 1 the last, so that
+        networks of different depth can be compared.
+    """
+    what = next(iter(measured.values())).what
+    fig, ax = figure(
+        f"A line plot of the {what} from the first layer to the last for {_listed(measured)}.",
+        size=(6.5, 3.2),
+    )
+    for number, (label, signal) in enumerate(measured.items()):
+        ax.plot(np.linspace(0, 1, len(signal)), signal.values, LINES[number % 2], label=label)
+    if log:
+        _logarithmic(ax)
+    _label(ax, "depth, from the first layer (0) to the last (1)", what, whole=False)
+    ax.legend()
+    ax.set_title(title, fontsize=10)
+    return fig
+
+
+def gradient_norm(model, images, labels):
+    """Draw the norm of the gradient at each layer of a model, by depth.
+
+    Args:
+        model: as in `resnet_lib.gradient_norms`.
+        images: array of shape (batch, height, width, channels).
+        labels: int array of shape (batch,).
+
+    Returns:
+        Figure with one logarithmic axis.
+    """
+    from .inspection import gradient_norms
+
+    return signals({model.name: gradient_norms(model, images, labels)})
+
+
+@styled
+def feature_maps(model, input_shape=None):
+    """Draw the feature map that each stage puts out as a box: height, width and channels to scale.
+
+    Args:
+        model: a Keras functional model.
+        input_shape: (height, width, channels) to take in place of the model's own; needed where
+            that has None.
+
+    Returns:
+        Figure. One pixel is as long as one channel; where the channels would make the boxes
+        unreadably long, the title says by how much they are shortened.
+
+    Raises:
+        ValueError: if a height or width is not known.
+    """
+    maps = stage_maps(model, input_shape)
+    unknown = [str(stage) for stage in maps if None in stage.shape]
+    if unknown:
+        raise ValueError(
+            "Boxes need sizes. Expected input_shape=(height, width, channels) without None. "
+            f"Received a model with {unknown[0]}"
+        )
+    tallest = max(stage.shape[0] for stage in maps)
+    shorten = max(1, round(max(stage.shape[2] for stage in maps) / (4 * tallest)))
+    fig, ax = figure(
+        f"The stages of {model.name} as boxes from left to right: "
+        f"{'; '.join(str(stage) for stage in maps)}.",
+        size=(8, 2.8),
+    )
+    _draw_boxes(ax, maps, tallest, shorten)
+    note = "" if shorten == 1 else f", channels shortened {shorten} times"
+    ax.set_title(f"{model.name}: feature maps (height x width x channels){note}", fontsize=10)
+    return fig
+
+
+def _draw_boxes(ax, maps, tallest, shorten):
+    left = 0.0
+    for number, stage in enumerate(maps):
+        height, width, channels = stage.shape
+        _box(ax, left, height, width, channels / shorten, COLOURS[number % len(COLOURS)])
+        long = channels / shorten + width * SLANT
+        size = "x".join(str(side) for side in stage.shape)
+        count = f"{stage.blocks} block{'s' * (stage.blocks != 1)}" if stage.blocks else " "
+        middle = left + long / 2
+        ax.text(middle, -0.72 * tallest, f"{stage.stage}\n{size}\n{count}", ha="center", va="top")
+        left += max(long, 0.9 * tallest) + 0.35 * tallest
+    ax.set_xlim(-0.3 * tallest, left)
+    ax.set_ylim(-1.3 * tallest, 0.9 * tallest)
+    ax.set_aspect("equal")
+    ax.axis("off")
+
+
+SLANT = 0.35  # How far a pixel of width goes to the right and up.
+
+
+def _box(ax, left, height, width, channels, colour):
+    """A box with its corner at (left, -height / 2): channels to the right, width to the back."""
+    base, shift = -height / 2, width * SLANT
+    side = [(left, base), (left + channels, base)]
+    side += [(left + channels, base + height), (left, base + height)]
+    top = [side[3], side[2], _moved(side[2], shift), _moved(side[3], shift)]
+    end = [side[1], _moved(side[1], shift), _moved(side[2], shift), side[2]]
+    for corners, opacity in ((side, 0.75), (top, 0.35), (end, 0.55)):
+        face = Polygon(corners, facecolor=colour, edgecolor="black", linewidth=0.8)
+        face.set_alpha(opacity)
+        ax.add_patch(face)
+
+
+def _moved(point, shift):
+    return point[0] + shift, point[1] + shift
+
+
+@styled
+def images(pictures, titles=None, *, columns=10, alt):
+    """Draw pictures in a grid.
+
+    Args:
+        pictures: array of shape (n, height, width, 3), uint8 or float in 0-1.
+        titles: n strings, or None.
+        columns: pictures in a row.
+        alt: what the pictures show.
+
+    Returns:
+        Figure with ceil(n / columns) rows.
+    """
+    rows = -(-len(pictures) // columns)
+    size = (0.85 * columns, rows * (1.05 if titles is not None else 0.85))
+    fig, axes = figure(alt, rows, columns, size, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for number, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
+        ax.imshow(picture, interpolation="nearest")
+        if titles is not None:
+            ax.set_title(titles[number], fontsize=8)
+    return fig
+
+
+def _logarithmic(ax):
+    ax.set_yscale("log")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    low, high = ax.get_ylim()
+    if high / low < 100:  # Few powers of ten in sight: name steps between them.
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if low >= 1e-4 and high < 1e5:
+        ax.yaxis.set_major_formatter("{x:g}")
+
+
+def _label(ax, xlabel, ylabel, *, whole=True):
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    if whole:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _listed(names):
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,110 @@
+"""A finished run as JSON: written once, loaded, compared."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+RECORD = "record.json"
+MODEL = "model.keras"
+FORMAT = 1
+
+
+@dataclass
+class Run:
+    """A training run: its record and, right after training, its model.
+
+    Attributes:
+        record: what record.json holds: "model", "recipe", "dataset", "history", "results", …
+        folder: the run's folder, a Path; None if nothing was kept on disk.
+        model: the trained `keras.Model`, images of 0-255 in, probabilities out; None in a run
+            that was loaded (see `load_model`).
+    """
+
+    record: dict
+    folder: Path | None = None
+    model: object = None
+
+    @property
+    def history(self):
+        """Lists of one number an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate."""
+        return self.record["history"]
+
+    @property
+    def source(self):
+        """Which images the results are for."""
+        return self.record["dataset"]["source"]
+
+    def load_model(self):
+        """Load model.keras from the run's folder; FileNotFoundError if it is not there."""
+        import keras
+
+        path = _existing(Path(self.folder) / MODEL)
+        return keras.saving.load_model(path)
+
+    def __str__(self):
+        last = {name: values[-1] for name, values in self.history.items() if values}
+        results = self.record["results"]
+        return (
+            f"{self.record['model']['name']} on {self.source}, "
+            f"epoch {len(self.history['loss'])}: loss {last['loss']:.3f}, "
+            f"validation accuracy {last['val_accuracy']:.1%}, "
+            f"test accuracy {results['test_accuracy_last']:.1%}"
+        )
+
+
+def save(record, folder):
+    """Write record.json into a folder, whole or not at all.
+
+    Args:
+        record: dict that JSON can hold.
+        folder: an existing folder.
+
+    Returns:
+        Path of the file.
+    """
+    path = Path(folder) / RECORD
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps({"format": FORMAT, **record}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def load(folder):
+    """Load a run that was trained before.
+
+    Args:
+        folder: the run's folder, or its record.json.
+
+    Returns:
+        Run, its model not loaded.
+
+    Raises:
+        FileNotFoundError: if there is no record.json: the run did not finish, or the folder is
+            another.
+        ValueError: if the file is not a record, or of a format this version does not know.
+    """
+    path = Path(folder)
+    path = _existing(path if path.name == RECORD else path / RECORD)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known = record["format"] == FORMAT
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(
+            f"Expected the record of a run. Received: {path}, which is none."
+        ) from None
+    if not known:
+        raise ValueError(
+            f"Expected a record of format {FORMAT}. Received: {path} of format {record['format']}; "
+            "a newer resnet_lib can read it."
+        )
+    return Run(record, path.parent)
+
+
+def _existing(path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Expected a finished run, with {path.name}, in {path.parent}. Found no such file: "
+            "train first, or name the folder that was given as `out`."
+        )
+    return path

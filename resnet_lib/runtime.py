@@ -1,0 +1,190 @@
+"""What must happen before TensorFlow is imported, and the profiles.
+
+TensorFlow reads its environment once, when it is imported, and writes its log lines to file
+descriptor 2 before any Python code of its own could stop it. So `import resnet_lib` prepares the
+environment first and imports Keras itself, quietly: see `prepare`.
+
+A profile says how much work a notebook does: "quick" fits a laptop, "full" trains for real.
+"""
+
+import functools
+import io
+import json
+import os
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+PROFILES = ("quick", "full")
+
+_TOO_LATE = (
+    "resnet_lib: TensorFlow was imported first, so nothing was changed. To have oneDNN on and "
+    "TensorFlow's log lines off, restart and import resnet_lib before tensorflow and keras."
+)
+
+_chosen_profile: str | None = None
+
+
+def profile() -> str:
+    """Return the profile in force.
+
+    It is the one given to `set_profile`, else the environment's RESNET_LIB_PROFILE, else "quick".
+    An empty RESNET_LIB_PROFILE counts as none.
+
+    Raises:
+        ValueError: if RESNET_LIB_PROFILE is not a profile.
+    """
+    if _chosen_profile is not None:
+        return _chosen_profile
+    name = os.environ.get("RESNET_LIB_PROFILE") or "quick"
+    return _checked(name, "RESNET_LIB_PROFILE")
+
+
+def set_profile(name: str) -> None:
+    """Choose a profile for the rest of this process, whatever the environment says.
+
+    Args:
+        name: "quick" or "full".
+
+    Raises:
+        ValueError: if `name` is anything else; the profile in force stays as it was.
+    """
+    global _chosen_profile
+    _chosen_profile = _checked(name, "The profile")
+
+
+def _checked(name: str, what: str) -> str:
+    if name not in PROFILES:
+        valid = " or ".join(repr(each) for each in PROFILES)
+        raise ValueError(f"{what} must be {valid}. Received: {name!r}")
+    return name
+
+
+@functools.cache
+def prepare() -> None:
+    """Prepare for TensorFlow and import Keras, once a process; later calls do nothing.
+
+    With the TensorFlow backend, and before TensorFlow is imported:
+
+    - TF_ENABLE_ONEDNN_OPTS becomes 1 and TF_CPP_MIN_LOG_LEVEL becomes 2, each unless it is set;
+    - Keras and TensorFlow are imported, and the devices are listed, with file descriptor 2 muted,
+      while Python's own warnings, logging and tracebacks still reach the screen.
+
+    Set TF_CPP_MIN_LOG_LEVEL=0 beforehand to see everything: then nothing is muted. Do so, too, to
+    learn why a GPU is not found.
+
+    With another backend nothing happens. If TensorFlow is already imported, nothing is changed,
+    and one line on stderr says so.
+
+    Raises:
+        Whatever importing Keras and TensorFlow raises; a later call then tries again.
+    """
+    if "tensorflow" in sys.modules:
+        _say_too_late()
+    elif _keras_backend() == "tensorflow":
+        _set_environment()
+        _import_keras()
+
+
+def _say_too_late() -> None:
+    # print, not warnings.warn: a warning takes two lines and a path, and can be an error.
+    if _keras_backend() == "tensorflow" and sys.stderr is not None:
+        print(_TOO_LATE, file=sys.stderr)
+
+
+def _set_environment() -> None:
+    # TensorFlow turns oneDNN on by itself only on some CPUs; convolutions gain on the others too.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    # 2 drops notes and warnings. Not 3: that would also drop errors, and some of them, such as a
+    # cuDNN version that does not match, say more than the exception that follows.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def _import_keras() -> None:
+    with ExitStack() as restore:
+        if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
+            # Where that fails there is no screen, or no safe way: a lost warning is worse than a
+            # log line.
+            with suppress(OSError, AttributeError, TypeError):
+                _mute_fd2(restore)
+        import keras  # noqa: F401
+        import tensorflow
+
+        # Without a GPU, TensorFlow logs an error when it first looks for one, so it looks now.
+        # Listing leaves the runtime uninitialised: devices and threads can still be configured.
+        tensorflow.config.list_physical_devices()
+
+
+def _keras_backend() -> str:
+    """Return the backend that Keras has, or will have when it is imported.
+
+    Keras cannot be asked without importing it, and that imports the backend.
+    """
+    if "keras" in sys.modules:
+        return sys.modules["keras"].config.backend()
+    if os.environ.get("KERAS_BACKEND"):
+        return os.environ["KERAS_BACKEND"]
+    with suppress(OSError, ValueError, AttributeError):
+        return json.loads(_keras_config().read_text()).get("backend", "tensorflow")
+    return "tensorflow"
+
+
+def _keras_config() -> Path:
+    if "KERAS_HOME" in os.environ:
+        return Path(os.environ["KERAS_HOME"]).expanduser() / "keras.json"
+    home = os.path.expanduser("~")
+    return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras", "keras.json")
+
+
+def _mute_fd2(restore: ExitStack) -> None:
+    """Discard what is written to file descriptor 2, except by Python's stderr.
+
+    Args:
+        restore: its exit undoes everything, also what was done before an error.
+
+    Raises:
+        OSError: if descriptor 2 is closed.
+        AttributeError, TypeError: if Python's stderr writes to descriptor 2, but not through a
+            plain raw file, so that it cannot be led elsewhere.
+    """
+    raws = _raw_files_on_fd2()
+    screen = os.dup(2)
+    restore.callback(os.close, screen)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    restore.callback(os.close, nowhere)
+    # Python leaves descriptor 2 before it is muted and returns after it is restored, so that no
+    # line of another thread is lost in between.
+    for raw in raws:
+        restore.callback(_point, raw, 2)
+        _point(raw, screen)
+    restore.callback(os.dup2, screen, 2)
+    os.dup2(nowhere, 2)
+
+
+def _raw_files_on_fd2() -> list[io.FileIO]:
+    """Return the raw files through which Python's stderr writes to descriptor 2, if it does.
+
+    In a plain process that is one. A Jupyter kernel's sys.stderr does not write there at all.
+    """
+    raws = {}
+    for stream in (sys.stderr, sys.__stderr__):
+        if _fileno(stream) == 2:
+            raw = getattr(stream.buffer, "raw", stream.buffer)  # no layer where unbuffered
+            if not isinstance(raw, io.FileIO) or raw.closefd:
+                raise TypeError(f"expected an io.FileIO that leaves its descriptor open, not {raw}")
+            raws[id(raw)] = raw
+    return list(raws.values())
+
+
+def _fileno(stream) -> int | None:
+    try:
+        return stream.fileno()
+    except (AttributeError, OSError, ValueError):  # None, no file behind it, closed
+        return None
+
+
+def _point(raw: io.FileIO, fd: int) -> None:
+    # The object stays the same: logging handlers hold on to the stream they were made with.
+    name = raw.name
+    raw.__init__(fd, "wb", closefd=False)
+    raw.name = name

@@ -1,0 +1,27 @@
+"""What holds for all tests: no GPU, and tests of the real images only where these are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before anything imports TensorFlow; the kernels and processes that tests start inherit it.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the tests marked `images` where there are no images, and say why."""
+    reason = no_images()
+    for item in items:
+        if reason and item.get_closest_marker("images"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def no_images():
+    """Return why the tests of the real images cannot run, or None."""
+    folder = os.environ.get("RESNET_LIB_DATA")
+    if not folder:
+        return "needs the real images: set RESNET_LIB_DATA to their folder"
+    if not Path(folder).is_dir():
+        return f"needs the real images: RESNET_LIB_DATA={folder} is not a folder"
+    return None

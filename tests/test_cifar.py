@@ -1,0 +1,372 @@
+"""The CIFAR builders: every count against the tables, every difference explained, every refusal."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from resnet_lib import cifar, paper
+from resnet_lib.inspection import count_multiply_adds, count_parameters, feature_maps
+
+SHAPE = (32, 32, 3)
+
+
+def parameters_by_kind(model):
+    """Trainable parameters of a model's kernels, conv biases, projections, BN and dense layer."""
+    kinds = dict.fromkeys(("kernel", "bias", "projection", "bn", "dense", "moving"), 0)
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            kind = "projection" if "shortcut" in layer.name else "kernel"
+            kinds[kind] += int(np.prod(layer.kernel.shape))
+            kinds["bias"] += layer.filters if layer.use_bias else 0
+        elif isinstance(layer, layers.BatchNormalization):
+            kinds["bn"] += 2 * layer.gamma.shape[0]
+            kinds["moving"] += 2 * layer.gamma.shape[0]
+        elif isinstance(layer, layers.Dense):
+            kinds["dense"] += layer.count_params()
+    return kinds
+
+
+@pytest.mark.parametrize("row", paper.V1_EXAMPLE_FORM.rows, ids=lambda row: str(row.depth))
+def test_v1_example_is_counted_to_the_last_parameter(row):
+    model = cifar.resnet_v1(SHAPE, row.depth)
+    count = count_parameters(model)
+    assert (count.total, count.trainable) == (row.total, row.trainable)
+    assert count_multiply_adds(model) == row.multiply_adds
+
+
+@pytest.mark.parametrize("row", paper.V2_EXAMPLE_FORM.rows, ids=lambda row: str(row.depth))
+def test_v2_example_is_counted_to_the_last_parameter(row):
+    model = cifar.resnet_v2(SHAPE, row.depth)
+    count = count_parameters(model)
+    assert (count.total, count.trainable) == (row.total, row.trainable)
+    assert count_multiply_adds(model) == row.multiply_adds
+
+
+@pytest.mark.parametrize("row", paper.V1_PAPER_FORM.rows, ids=lambda row: str(row.depth))
+def test_v1_paper_form_has_the_papers_parameters(row):
+    model = cifar.resnet_v1(SHAPE, row.depth, form="paper")
+    assert count_parameters(model).trainable == row.parameters
+    printed = paper.TABLE_6.row(row.depth).parameters
+    decimals = 2 if printed < 1 else 1
+    assert round(row.parameters / 1e6, decimals) == pytest.approx(printed)
+
+
+def test_v1_standard_form():
+    [row] = paper.V1_STANDARD_FORM.rows
+    model = cifar.resnet_v1(SHAPE, row.depth, form="standard")
+    assert count_parameters(model).trainable == row.parameters
+
+
+@pytest.mark.parametrize("row", paper.V2_PAPER_FORM.rows, ids=lambda row: str(row.depth))
+def test_v2_paper_form_has_the_papers_parameters(row):
+    model = cifar.resnet_v2(SHAPE, row.depth, form="paper")
+    assert count_parameters(model).trainable == row.parameters
+
+
+def test_v2_at_1001_layers_in_the_example_form_is_three_times_the_papers():
+    count = count_parameters(cifar.resnet_v2(SHAPE, 1001)).trainable
+    assert round(count / 1e6, 2) == 30.35
+
+
+@pytest.mark.parametrize("depth", [20, 56, 110])
+def test_shortcuts_biases_and_bn_explain_the_differences_of_v1_exactly(depth):
+    paper_form = parameters_by_kind(cifar.resnet_v1(SHAPE, depth, form="paper"))
+    standard = parameters_by_kind(cifar.resnet_v1(SHAPE, depth, form="standard"))
+    model = cifar.resnet_v1(SHAPE, depth)
+    example = parameters_by_kind(model)
+    n = (depth - 2) // 6
+    channels = 16 + 2 * n * (16 + 32 + 64)
+    projections = 16 * 32 + 32 * 64
+
+    assert paper_form["projection"] == paper_form["bias"] == 0
+    assert standard == paper_form | {
+        "projection": projections,
+        "bn": paper_form["bn"] + 2 * (32 + 64),
+        "moving": paper_form["moving"] + 2 * (32 + 64),
+    }
+    assert example == paper_form | {"projection": projections, "bias": channels + 32 + 64}
+    count = count_parameters(model)
+    assert count.trainable == sum(example.values()) - example["moving"]
+    assert count.non_trainable == example["moving"] == 2 * channels
+
+
+@pytest.mark.parametrize("depth", [20, 56])
+def test_a_plain_net_is_the_residual_one_less_its_shortcuts(depth):
+    for form in cifar.FORMS_V1:
+        plain = parameters_by_kind(cifar.plain_net(SHAPE, depth, form=form))
+        residual = parameters_by_kind(cifar.resnet_v1(SHAPE, depth, form=form, shortcut="A"))
+        assert plain == residual
+    assert not any(isinstance(x, layers.Add) for x in cifar.plain_net(SHAPE, depth).layers)
+
+
+@pytest.mark.parametrize(
+    ("form", "stages"),
+    [("example", ((16, 64), (64, 128), (128, 256))), ("paper", ((16, 64), (32, 128), (64, 256)))],
+)
+def test_the_mid_widths_of_v2(form, stages):
+    model = cifar.resnet_v2(SHAPE, 20, form=form)
+    for stage, (mid, out) in enumerate(stages, start=1):
+        for conv, filters in (("conv1", mid), ("conv2", mid), ("conv3", out)):
+            assert model.get_layer(f"stage{stage}_block2_{conv}").filters == filters
+
+
+def test_feature_maps_of_the_tables():
+    v1 = [stage.shape for stage in feature_maps(cifar.resnet_v1(SHAPE, 56))]
+    v2 = [stage.shape for stage in feature_maps(cifar.resnet_v2(SHAPE, 56))]
+    assert v1 == [(32, 32, 16), (32, 32, 16), (16, 16, 32), (8, 8, 64)]
+    assert v2 == [(32, 32, 16), (32, 32, 64), (16, 16, 128), (8, 8, 256)]
+
+
+def test_depth_counts_the_layers_with_weights():
+    builds = [(cifar.resnet_v1, 20), (cifar.plain_net, 20), (cifar.resnet_v2, 29)]
+    for build, depth in builds:
+        weighted = (layers.Conv2D, layers.Dense)
+        found = [layer for layer in build(SHAPE, depth).layers if isinstance(layer, weighted)]
+        assert sum("shortcut" not in layer.name for layer in found) == depth
+    basic = cifar.resnet_v2(SHAPE, 20, block="basic", form="paper")
+    assert sum(isinstance(layer, (layers.Conv2D, layers.Dense)) for layer in basic.layers) == 20
+
+
+def copied_v1(depth):
+    """The example's v1, written from its description: what `form="example"` must equal."""
+
+    def resnet_layer(x, filters, kernel=3, strides=1, relu=True, bn=True):
+        x = layers.Conv2D(
+            filters,
+            kernel,
+            strides,
+            padding="same",
+            kernel_initializer="he_normal",
+            kernel_regularizer=keras.regularizers.L2(1e-4),
+        )(x)
+        x = layers.BatchNormalization()(x) if bn else x
+        return layers.ReLU()(x) if relu else x
+
+    inputs = keras.Input(SHAPE)
+    x = resnet_layer(inputs, 16)
+    for stage in range(3):
+        for block in range((depth - 2) // 6):
+            strides = 2 if stage and not block else 1
+            y = resnet_layer(x, 16 * 2**stage, strides=strides)
+            y = resnet_layer(y, 16 * 2**stage, relu=False)
+            if stage and not block:
+                x = resnet_layer(x, 16 * 2**stage, 1, strides, relu=False, bn=False)
+            x = layers.ReLU()(layers.add([x, y]))
+    x = layers.Flatten()(layers.AveragePooling2D(8)(x))
+    outputs = layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x)
+    return keras.Model(inputs, outputs)
+
+
+def copied_v2(depth):
+    """The example's v2, written from its description."""
+
+    def conv(x, filters, kernel=1, strides=1):
+        return layers.Conv2D(filters, kernel, strides, padding="same")(x)
+
+    def activated(x):
+        return layers.ReLU()(layers.BatchNormalization()(x))
+
+    inputs = keras.Input(SHAPE)
+    x, mid = activated(conv(inputs, 16, 3)), 16
+    for stage in range(3):
+        out = mid * (2 if stage else 4)
+        for block in range((depth - 2) // 9):
+            strides = 2 if stage and not block else 1
+            y = conv(activated(x) if stage or block else x, mid, 1, strides)
+            y = conv(activated(y), mid, 3)
+            y = conv(activated(y), out, 1)
+            x = layers.add([x if block else conv(x, out, 1, strides), y])
+        mid = out
+    x = layers.Flatten()(layers.AveragePooling2D(8)(activated(x)))
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(cifar.resnet_v1(SHAPE, 20), copied_v1(20)), (cifar.resnet_v2(SHAPE, 20), copied_v2(20))],
+    ids=["v1", "v2"],
+)
+def test_the_example_form_computes_what_the_copied_code_computes(ours, theirs):
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0.1, 0.1, w.shape) ** 2 for w in ours.get_weights()]
+    ours.set_weights(weights)
+    copy_weights(ours, theirs)
+    images = rng.random((4, *SHAPE), "float32")
+    for training in (False, True):
+        a, b = (np.asarray(model(images, training=training)) for model in (ours, theirs))
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+        assert a.std() > 0
+
+
+def copy_weights(ours, theirs):
+    """Give each layer of `theirs` the weights of ours of the same kind and shape, in order."""
+    waiting = {}
+    for layer in ours.layers:
+        waiting.setdefault(kind_and_shapes(layer), []).append(layer)
+    for layer in theirs.layers:
+        if layer.weights:
+            layer.set_weights(waiting[kind_and_shapes(layer)].pop(0).get_weights())
+
+
+def kind_and_shapes(layer):
+    return type(layer), *(weight.shape for weight in layer.weights)
+
+
+@pytest.mark.parametrize("side", [8, 9, 20, 33, None])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_any_size_from_8_and_any_channels(side, channels):
+    images = np.zeros((2, side or 24, (side or 24) + 3, channels), "float32")
+    width = None if side is None else side + 3
+    for shortcut in "ABC":
+        model = cifar.resnet_v1((side, width, channels), 8, 7, shortcut=shortcut)
+        assert model(images).shape == (2, 7)
+        assert cifar.resnet_v2((side, width, channels), 11, 7, shortcut=shortcut)(images).shape == (
+            2,
+            7,
+        )
+
+
+def test_names_say_stage_block_and_role():
+    model = cifar.resnet_v1(SHAPE, 20)
+    assert model.name == "ResNet20v1"
+    assert cifar.resnet_v2(SHAPE, 29).name == "ResNet29v2"
+    assert cifar.plain_net(SHAPE, 20).name == "Plain20"
+    block = [layer.name for layer in model.layers if layer.name.startswith("stage2_block1_")]
+    roles = ["conv1", "bn1", "relu1", "conv2", "bn2", "shortcut_conv", "add", "relu2"]
+    assert sorted(block) == sorted(f"stage2_block1_{role}" for role in roles)
+
+
+def test_shortcut_a_keeps_every_second_pixel_and_appends_zeros():
+    inputs = keras.Input((5, 7, 2))
+    model = keras.Model(inputs, cifar.blocks.zero_padded_identity(inputs, 6, 2, name="x"))
+    image = np.random.default_rng(0).random((3, 5, 7, 2), "float32")
+    output = np.asarray(model(image))
+    np.testing.assert_array_equal(output[..., :2], image[:, ::2, ::2])
+    assert output.shape == (3, 3, 4, 6)
+    assert not output[..., 2:].any()
+    with pytest.raises(ValueError, match=r"at least 2.*filters=1"):
+        cifar.blocks.zero_padded_identity(inputs, 1, name="y")
+
+
+@pytest.mark.parametrize(("shortcut", "projections"), [("A", 0), ("B", 2), ("C", 9)])
+def test_shortcut_options_differ_in_their_projections(shortcut, projections):
+    model = cifar.resnet_v1(SHAPE, 20, form="paper", shortcut=shortcut)
+    names = [layer.name for layer in model.layers]
+    assert sum("shortcut_conv" in name for name in names) == projections
+
+
+def test_models_survive_saving_without_custom_objects(tmp_path):
+    for form in cifar.FORMS_V1:
+        model = cifar.resnet_v1(SHAPE, 8, form=form)
+        model.save(tmp_path / f"{form}.keras")
+        loaded = keras.saving.load_model(tmp_path / f"{form}.keras")
+        images = np.random.default_rng(0).random((2, *SHAPE), "float32")
+        np.testing.assert_array_equal(model(images), loaded(images))
+
+
+@pytest.mark.parametrize(
+    ("build", "depth", "nearest"),
+    [
+        (cifar.resnet_v1, 21, "20 and 26"),
+        (cifar.resnet_v1, 7, "nearest valid: 8"),
+        (cifar.resnet_v1, -3, "nearest valid: 8"),
+        (cifar.resnet_v1, 1208, "nearest valid: 1202"),
+        (cifar.plain_net, 57, "56 and 62"),
+        (cifar.resnet_v2, 21, "20 and 29"),
+        (cifar.resnet_v2, 1010, "nearest valid: 1001"),
+    ],
+)
+def test_a_depth_that_does_not_exist_is_told_the_nearest(build, depth, nearest):
+    with pytest.raises(ValueError, match=f"depth={depth};.*{nearest}"):
+        build(SHAPE, depth)
+
+
+def test_basic_v2_takes_other_depths():
+    assert cifar.resnet_v2(SHAPE, 14, block="basic").name == "ResNet14v2"
+    with pytest.raises(ValueError, match="14 and 20"):
+        cifar.resnet_v2(SHAPE, 15, block="basic")
+
+
+@pytest.mark.parametrize("value", [20.0, "20", True, None, [20]])
+def test_what_is_not_an_integer_is_a_type_error(value):
+    with pytest.raises(TypeError, match="`depth` to be an integer"):
+        cifar.resnet_v1(SHAPE, value)
+    with pytest.raises(TypeError, match="`num_classes` to be an integer"):
+        cifar.resnet_v1(SHAPE, 20, value)
+
+
+def test_integers_of_numpy_are_integers():
+    assert cifar.resnet_v1(SHAPE, np.int64(8)).name == "ResNet8v1"
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *[(32, 32), (1, 32, 32, 3), 32, None, "32x32x3", (7, 32, 3), (32, 32, 0), (32, 32, None)],
+        *[(32.0, 32, 3), (True, 32, 3), (-32, 32, 3), (32, 32, 3.0)],
+    ],
+)
+def test_a_shape_that_is_not_height_width_channels(shape):
+    for build in (cifar.resnet_v1, cifar.resnet_v2, cifar.plain_net):
+        with pytest.raises(ValueError, match=r"\(height, width, channels\)") as error:
+            build(shape, 20)
+        assert repr(shape) in str(error.value)
+
+
+def test_other_refusals_name_what_came_in_and_what_is_valid():
+    with pytest.raises(ValueError, match=r"at least 1 class.*num_classes=0"):
+        cifar.resnet_v1(SHAPE, 20, 0)
+    with pytest.raises(ValueError, match=r"'example', 'paper', 'standard'.*'papers'"):
+        cifar.resnet_v1(SHAPE, 20, form="papers")
+    with pytest.raises(ValueError, match=r"'example', 'paper'.*'standard'"):
+        cifar.resnet_v2(SHAPE, 20, form="standard")
+    with pytest.raises(ValueError, match=r"'A', 'B', 'C'.*'D'"):
+        cifar.resnet_v1(SHAPE, 20, shortcut="D")
+    with pytest.raises(ValueError, match=r"'basic', 'bottleneck'.*'big'"):
+        cifar.resnet_v2(SHAPE, 20, block="big")
+
+
+def test_model_ids():
+    assert cifar.build("resnet8v1", SHAPE, 4).name == "ResNet8v1"
+    assert cifar.build("resnet11v2", SHAPE, form="paper").name == "ResNet11v2"
+    assert cifar.build("plain8", SHAPE).name == "Plain8"
+    for wrong in ("resnet20", "ResNet20v1", "plain20v1", "resnet20v3", "", None):
+        with pytest.raises(ValueError, match="'resnet20v1'"):
+            cifar.build(wrong, SHAPE)
+    with pytest.raises(ValueError, match="20 and 26"):
+        cifar.build("resnet22v1", SHAPE)
+
+
+def test_the_deepest_networks_build_clone_and_run():
+    model = cifar.resnet_v2((8, 8, 3), 1001, form="paper")
+    assert np.isfinite(np.asarray(model(np.ones((1, 8, 8, 3), "float32")))).all()
+    assert len(keras.models.clone_model(model).layers) == len(model.layers)
+
+
+JAX = """
+import sys, numpy as np
+import resnet_lib as rl
+assert "tensorflow" not in sys.modules, "tensorflow was imported"
+for model in (rl.resnet_v1((32, 32, 3), 20), rl.resnet_v1((32, 32, 3), 8, form="paper"),
+              rl.resnet_v2((32, 32, 3), 11, form="paper"), rl.plain_net((None, None, 3), 8)):
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    model.fit(np.ones((4, 32, 32, 3)), np.zeros(4, int), batch_size=2, verbose=0)
+    output = np.asarray(model(np.ones((2, 32, 32, 3), "float32")))
+    assert output.shape == (2, 10) and np.isfinite(output).all()
+    print(model.name, rl.count_parameters(model).total, rl.feature_maps(model)[-1].shape)
+assert "tensorflow" not in sys.modules, "tensorflow was imported"
+"""
+
+
+def test_builds_and_runs_on_jax():
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", JAX], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "ResNet20v1 274442 (8, 8, 64)"

@@ -1,0 +1,461 @@
+"""Data sets: what they promise, CIFAR-10 from small made-up files, and damage of every kind.
+
+The real images are tested where the environment variable RESNET_LIB_DATA names their folder.
+"""
+
+import hashlib
+import importlib
+import io
+import os
+import tarfile
+
+import numpy as np
+import pytest
+
+from resnet_lib.datasets import Dataset, Split, cifar10
+
+# The name in the package is the function; the module is needed to make the files small.
+module = importlib.import_module("resnet_lib.datasets.cifar10")
+download = importlib.import_module("resnet_lib.datasets.download")
+
+RECORDS = 60
+HELD_OUT = 4
+NEEDS_IMAGES = pytest.mark.skipif(
+    not os.environ.get("RESNET_LIB_DATA"), reason="RESNET_LIB_DATA names no folder of images"
+)
+
+
+# Split and Dataset
+
+
+def split(n=6, side=4, labels=None):
+    images = np.arange(n * side * side * 3, dtype=np.int64).astype(np.uint8)
+    labels = np.arange(n) % 3 if labels is None else labels
+    return Split(images.reshape(n, side, side, 3), np.asarray(labels, np.int64))
+
+
+def dataset(**changed):
+    parts = {"train": split(9), "validation": split(3), "test": split(5)}
+    rest = {"class_names": ("a", "b", "c"), "source": "made up"}
+    return Dataset(**{**parts, **rest, **changed})
+
+
+def test_length_and_short_repr():
+    data = dataset()
+    assert [len(data.train), len(data.validation), len(data.test)] == [9, 3, 5]
+    assert repr(data) == ("Dataset(made up: train 9, validation 3, test 5; 4x4x3 uint8, 3 classes)")
+    assert repr(data.test) == "Split(5 images of 4x4x3)"
+    assert (data.image_shape, data.num_classes) == ((4, 4, 3), 3)
+
+
+def test_arrays_are_shared_and_cannot_be_written_through():
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    part = Split(images, np.zeros(2, np.int64))
+    assert np.shares_memory(part.images, images)
+    assert images.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        part.images[0] = 1
+    with pytest.raises(AttributeError):
+        part.images = images
+
+
+IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
+LABELS = np.zeros(2, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES.astype(np.float32), LABELS, r"images: expected a uint8 array.* received float32"),
+        (IMAGES[0], LABELS, r"images: .*\(n, height, width, channels\), received .*\(4, 4, 3\)"),
+        (IMAGES.tolist(), LABELS, "images: .* received list"),
+        (IMAGES[:0], LABELS[:0], r"nothing empty, received shape \(0, 4, 4, 3\)"),
+        (IMAGES, LABELS[:, None], r"labels: .* shape \(n,\), received int64 of shape \(2, 1\)"),
+        (IMAGES, LABELS.astype(np.int32), "labels: expected a int64 array.* received int32"),
+        (IMAGES, LABELS[:1], "received 2 images and 1 labels"),
+    ],
+)
+def test_split_refuses(images, labels, message):
+    with pytest.raises(ValueError, match=message):
+        Split(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"train": (IMAGES, LABELS)}, "train: expected a Split, received tuple"),
+        ({"validation": IMAGES}, "validation: expected a Split, received ndarray"),
+        ({"test": split(side=5)}, "test: expected images of 4x4x3 as in train, received 5x5x3"),
+        ({"test": split(2, labels=[0, 3])}, "test: expected labels from 0 to 2 .* 0 to 3"),
+        ({"train": split(2, labels=[-1, 1])}, "train: expected labels from 0 to 2 .* -1 to 1"),
+        ({"source": "two\nlines"}, "source: expected one printable line"),
+        ({"source": ""}, "source: expected one printable line"),
+    ],
+)
+def test_dataset_refuses(changed, message):
+    with pytest.raises(ValueError, match=message):
+        dataset(**changed)
+
+
+def test_sha256_is_over_the_six_arrays_in_order():
+    data = dataset()
+    digest = hashlib.sha256()
+    for part in (data.train, data.validation, data.test):
+        digest.update(part.images.tobytes())
+        for label in part.labels.tolist():
+            digest.update(label.to_bytes(8, "little"))
+    assert data.sha256 == digest.hexdigest()
+
+
+def test_sha256_tells_what_differs():
+    data = dataset()
+    assert dataset().sha256 == data.sha256
+    others = [
+        dataset(train=split(9, labels=[1] * 9)),
+        dataset(test=split(4)),
+        dataset(validation=data.test, test=data.validation),
+        dataset(train=Split(data.train.images[::-1], data.train.labels)),
+    ]
+    assert len({data.sha256, *(other.sha256 for other in others)}) == 5
+
+
+def test_limit_keeps_the_first_and_the_proportions():
+    data = dataset(train=split(90), validation=split(10), test=split(20))
+    small = data.limit(9)
+    assert [len(small.train), len(small.validation), len(small.test)] == [9, 1, 2]
+    np.testing.assert_array_equal(small.train.images, data.train.images[:9])
+    np.testing.assert_array_equal(small.test.labels, data.test.labels[:2])
+    assert np.shares_memory(small.train.images, data.train.images)
+    assert small.source == "made up, first 9 training images"
+    assert small.sha256 != data.sha256
+    one = data.limit(1)
+    assert [len(one.train), len(one.validation), len(one.test)] == [1, 1, 1]
+    assert data.limit(90) is data
+
+
+@pytest.mark.parametrize(
+    ("n", "message"),
+    [
+        (0, "from 1 to 9, received 0; the nearest valid value is 1"),
+        (10, "from 1 to 9, received 10; the nearest valid value is 9"),
+        (2.5, "whole number from 1 to 9, received 2.5$"),
+        (True, "received True"),
+    ],
+)
+def test_limit_refuses(n, message):
+    with pytest.raises(ValueError, match=message):
+        dataset().limit(n)
+
+
+# CIFAR-10 in small
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Files of 60 records, 4 of a class held out, an empty cache and no network."""
+    monkeypatch.setattr(module, "RECORDS_PER_FILE", RECORDS)
+    monkeypatch.setattr(module, "VALIDATION_PER_CLASS", HELD_OUT)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("RESNET_LIB_DATA", raising=False)
+
+    def no_network(url, sha256):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(download, "fetch", no_network)
+    return tmp_path
+
+
+def make_folder(where):
+    """Write six files of random records; return {file name: array of records}."""
+    folder = where / module.FOLDER
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(1)
+    files = {}
+    for name in module.FILE_SHA256:
+        records = random.integers(0, 256, (RECORDS, 3073), np.uint8)
+        records[:, 0] = random.permutation(np.arange(RECORDS) % 10)
+        (folder / name).write_bytes(records.tobytes())
+        files[name] = records
+    return files
+
+
+def read_by_hand(record):
+    """Red, green, blue planes, each row by row."""
+    image = np.empty((32, 32, 3), np.uint8)
+    for channel in range(3):
+        for row in range(32):
+            start = 1 + channel * 1024 + row * 32
+            image[row, :, channel] = record[start : start + 32]
+    return image
+
+
+def test_every_image_and_the_validation_rule(small):
+    files = make_folder(small)
+    data = cifar10(small)
+    training = np.concatenate([files[f"data_batch_{i}.bin"] for i in range(1, 6)])
+    left = dict.fromkeys(range(10), HELD_OUT)
+    train, validation = [], []
+    for record in training[::-1]:
+        held_out = left[record[0]] > 0
+        left[record[0]] -= held_out
+        (validation if held_out else train).append(record)
+    expected = (train[::-1], validation[::-1], list(files["test_batch.bin"]))
+    for part, records in zip((data.train, data.validation, data.test), expected, strict=True):
+        assert part.labels.tolist() == [record[0] for record in records]
+        np.testing.assert_array_equal(part.images, [read_by_hand(record) for record in records])
+    assert np.bincount(data.validation.labels).tolist() == [HELD_OUT] * 10
+    assert data.class_names[3] == "cat"
+
+
+def test_where_it_looks(small, monkeypatch):
+    make_folder(small / "a")
+    expected = cifar10(small / "a").sha256
+    assert cifar10(str(small / "a" / module.FOLDER)).sha256 == expected
+    monkeypatch.setenv("RESNET_LIB_DATA", str(small / "a"))
+    assert cifar10().sha256 == expected
+    monkeypatch.setenv("RESNET_LIB_DATA", str(small / "a" / module.FOLDER))
+    assert cifar10(download=False).sha256 == expected
+
+
+def test_the_cache_is_used_where_the_environment_has_no_images(small, monkeypatch):
+    make_folder(download.cache_folder())
+    monkeypatch.setenv("RESNET_LIB_DATA", str(small / "other"))
+    assert len(cifar10(download=False).test) == RECORDS
+
+
+def test_a_given_folder_is_never_replaced_by_a_download(small, monkeypatch):
+    make_folder(download.cache_folder())
+    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("tried to download"))
+    with pytest.raises(FileNotFoundError, match="data_dir: expected a folder that holds cifar-10"):
+        cifar10(small / "nothing here")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_no_images_anywhere_names_the_ways_on(small, allowed):
+    with pytest.raises(FileNotFoundError) as caught:
+        cifar10(download=allowed)
+    for way in ("data_dir=", "RESNET_LIB_DATA", module.URL):
+        assert way in str(caught.value)
+    assert ("no network in this test" if allowed else "download=False") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "source"),
+    [
+        (None, "CIFAR-10 (unofficial copy)"),
+        ("", "CIFAR-10 (unofficial copy)"),
+        ("CIFAR-10, re-encoded\nsecond line", "CIFAR-10, re-encoded"),
+        ("scanned from paper", "CIFAR-10 (scanned from paper)"),
+        ("CIFAR-10 (official)", "CIFAR-10 (unofficial copy)"),
+        ("a\x1b[31mb\u2028c", "CIFAR-10 (a[31mbc)"),
+    ],
+)
+def test_label_of_an_unofficial_copy(small, provenance, source):
+    make_folder(small)
+    if provenance is not None:
+        (small / module.FOLDER / "PROVENANCE.txt").write_text(provenance, encoding="utf-8")
+    assert cifar10(small).source == source
+
+
+def test_official_is_earned_by_hashes_alone(small, monkeypatch):
+    files = make_folder(small)
+    (small / module.FOLDER / "PROVENANCE.txt").write_text("CIFAR-10, something else")
+    hashes = {name: hashlib.sha256(data.tobytes()).hexdigest() for name, data in files.items()}
+    monkeypatch.setattr(module, "FILE_SHA256", hashes)
+    assert cifar10(small).source == "CIFAR-10 (official)"
+    changed = files["test_batch.bin"].copy()
+    changed[-1, -1] ^= 1
+    (small / module.FOLDER / "test_batch.bin").write_bytes(changed.tobytes())
+    assert cifar10(small).source == "CIFAR-10, something else"
+
+
+@pytest.mark.parametrize("change", [-1, 1, -RECORDS * 3073])
+def test_wrong_size(small, change):
+    path = small / module.FOLDER / "data_batch_3.bin"
+    records = make_folder(small)[path.name].tobytes()
+    path.write_bytes((records + b"x")[: len(records) + change])
+    with pytest.raises(ValueError) as caught:
+        cifar10(small)
+    for part in (str(path), "184,380", f"{184_380 + change:,}", "unpack", module.URL):
+        assert part in str(caught.value)
+
+
+def test_missing_file(small):
+    make_folder(small)
+    (small / module.FOLDER / "test_batch.bin").unlink()
+    message = r"test_batch.bin: missing, expected a file of 184,380 bytes. .* unpack https"
+    with pytest.raises(FileNotFoundError, match=message):
+        cifar10(small)
+
+
+def test_label_out_of_range(small):
+    path = small / module.FOLDER / "data_batch_2.bin"
+    records = make_folder(small)[path.name]
+    records[[7, 9], 0] = 10, 255
+    path.write_bytes(records.tobytes())
+    message = r"data_batch_2.bin: expected labels from 0 to 9, found 10 in record 7 \(2 such\)"
+    with pytest.raises(ValueError, match=message):
+        cifar10(small)
+
+
+def test_too_few_of_a_class_for_validation(small, monkeypatch):
+    make_folder(small)
+    monkeypatch.setattr(module, "VALIDATION_PER_CLASS", 30)
+    with pytest.raises(ValueError, match=r"more than 30 training images of class airplane.* 30$"):
+        cifar10(small)
+
+
+# The archive
+
+
+def make_archive(path, *extra):
+    """Pack a small folder, and members that no publisher would put there."""
+    make_folder(path.parent / "packed")
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(path.parent / "packed" / module.FOLDER, module.FOLDER)
+        for member in extra:
+            tar.addfile(member, io.BytesIO(b"x" * member.size))
+    return path
+
+
+def member(name, **fields):
+    info = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def everything_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_archive_is_fetched_with_its_hash_unpacked_once_and_kept(small, monkeypatch):
+    archive = make_archive(small / "cache" / "cifar.tar.gz")
+    asked = []
+    monkeypatch.setattr(download, "fetch", lambda *request: asked.append(request) or archive)
+    data = cifar10()
+    assert asked == [(module.URL, module.ARCHIVE_SHA256)]
+    assert data.sha256 == cifar10(small / "cache" / "packed").sha256
+    names = [f"{module.FOLDER}/{name}" for name in module.FILE_SHA256]
+    (small / "cache" / module.FOLDER / "data_batch_1.bin").unlink()
+    with pytest.raises(FileNotFoundError, match="data_batch_1"):
+        cifar10()
+    assert [n for n in everything_in(small / "cache") if n in names] == sorted(names)[1:]
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    [
+        member("../outside.txt", size=3),
+        member(f"{module.FOLDER}/../../outside.txt", size=3),
+        member("link", type=tarfile.SYMTYPE, linkname="../../outside.txt"),
+        member("link", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        member("hard", type=tarfile.LNKTYPE, linkname="../outside.txt"),
+        member("device", type=tarfile.CHRTYPE),
+    ],
+    ids=lambda info: f"{info.name} {info.linkname}".strip(),
+)
+def test_an_archive_that_would_leave_its_folder(tmp_path, unsafe):
+    archive = make_archive(tmp_path / "deep" / "bad.tar.gz", unsafe)
+    before = everything_in(tmp_path)
+    with pytest.raises(ValueError, match=r"bad.tar.gz: refused, for it is not safe to unpack"):
+        download.unpack(archive, module.FOLDER, tmp_path / "deep")
+    assert everything_in(tmp_path) == before
+
+
+def test_an_absolute_path_in_an_archive_stays_inside(tmp_path):
+    outside = tmp_path / "outside.txt"
+    archive = make_archive(tmp_path / "deep" / "a.tar.gz", member(str(outside), size=3))
+    download.unpack(archive, module.FOLDER, tmp_path / "new")
+    assert not outside.exists()
+    assert everything_in(tmp_path / "new") == sorted(
+        [module.FOLDER, *(f"{module.FOLDER}/{name}" for name in module.FILE_SHA256)]
+    )
+
+
+def test_half_an_archive_installs_nothing(tmp_path):
+    archive = make_archive(tmp_path / "half.tar.gz")
+    archive.write_bytes(archive.read_bytes()[:-200_000])
+    before = everything_in(tmp_path)
+    with pytest.raises(ValueError, match=r"half.tar.gz: cannot be unpacked"):
+        download.unpack(archive, module.FOLDER, tmp_path)
+    assert everything_in(tmp_path) == before
+
+
+def test_an_archive_of_something_else(tmp_path):
+    archive = make_archive(tmp_path / "a.tar.gz")
+    with pytest.raises(ValueError, match="expected a folder wanted in it, found none"):
+        download.unpack(archive, "wanted", tmp_path)
+
+
+def test_an_unpacked_folder_is_left_as_it_is(tmp_path):
+    archive = make_archive(tmp_path / "a.tar.gz")
+    kept = tmp_path / module.FOLDER / "kept.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    assert download.unpack(archive, module.FOLDER, tmp_path) == kept.parent
+    assert everything_in(kept.parent) == ["kept.txt"]
+
+
+def test_fetch_checks_the_hash(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    served = tmp_path / "served.bin"
+    served.write_bytes(b"abc")
+    right = hashlib.sha256(b"abc").hexdigest()
+    path = download.fetch(served.as_uri(), right)
+    assert path == tmp_path / "keras" / "datasets" / "served.bin"
+    assert path.read_bytes() == b"abc"
+    path.write_bytes(b"damaged in the cache")
+    assert download.fetch(served.as_uri(), right).read_bytes() == b"abc"
+    served.write_bytes(b"another")
+    path.unlink()
+    with pytest.raises(ValueError, match="Incomplete or corrupted"):
+        download.fetch(served.as_uri(), right)
+
+
+# The real images
+
+
+@pytest.fixture(scope="module")
+def real():
+    return cifar10(download=False)
+
+
+@pytest.mark.images
+@NEEDS_IMAGES
+def test_real_sizes_and_balance(real):
+    assert [len(real.train), len(real.validation), len(real.test)] == [45_000, 5_000, 10_000]
+    for part, each in ((real.train, 4500), (real.validation, 500), (real.test, 1000)):
+        assert np.bincount(part.labels).tolist() == [each] * 10
+        assert part.images.shape[1:] == (32, 32, 3)
+
+
+@pytest.mark.images
+@NEEDS_IMAGES
+def test_real_images_look_like_photographs(real):
+    """A wrong order of bytes would show as noise, or as a wrong balance of colours."""
+    images = real.test.images[:2000].astype(np.int64)
+    for axis in (1, 2):
+        steps = np.abs(np.diff(images, axis=axis)).mean()
+        assert steps < 20, "neighbouring pixels differ as in noise"
+    ships = real.train.images[real.train.labels == 8].mean(axis=(0, 1, 2))
+    frogs = real.train.images[real.train.labels == 6].mean(axis=(0, 1, 2))
+    assert ships[2] > ships[0], "ships are on blue, and the last channel is blue"
+    assert frogs[0] > frogs[2], "frogs are not"
+
+
+@pytest.mark.images
+@NEEDS_IMAGES
+def test_real_first_record_is_a_pixel_for_pixel_copy(real):
+    folder = module._inside(module.Path(os.environ["RESNET_LIB_DATA"]))
+    record = np.fromfile(folder / "data_batch_1.bin", np.uint8, 3073)
+    np.testing.assert_array_equal(real.train.images[0], read_by_hand(record))
+    assert real.train.labels[0] == record[0]
+
+
+@pytest.mark.images
+@NEEDS_IMAGES
+def test_real_source_is_one_line(real):
+    assert real.source.startswith("CIFAR-10")
+    assert real.source.isprintable()

@@ -1,0 +1,604 @@
+"""The saved notebooks are what they should be, and comparing them is neither blind nor touchy.
+
+That every notebook runs and gives its saved outputs is tested by nbval (`make test`), as far as
+notebooks/conftest.py lets it. The tests here hold what nbval does not look at.
+"""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+LONGEST = 25
+
+# Tags that nbval or these tests act on; others with these beginnings are taken for mistakes.
+TAGS = {"nbval-approx", "raises-exception", "shows-shape", "shows-parameters", "shows-loss"}
+TAG_FAMILIES = ("nbval", "raises", "shows")
+# Cells whose output is not compared: {"NN_name": how many}, each with its reason in a comment.
+NOT_COMPARED = {}
+NOT_COMPARING = re.compile(r"nbval[-_](?:ignore[-_]output|skip)", re.IGNORECASE)
+
+# The README's command for a notebook of the reader's own.
+OWN_NOTEBOOK = "python -m pytest --nbval --nbval-current-env my_notebook.ipynb"
+
+
+# Guards: each takes a notebook and returns what is wrong with it, a line a problem
+
+
+def code_cells(notebook):
+    """Return [(number from 1, code cell)]."""
+    cells = enumerate(notebook.cells, start=1)
+    return [(number, cell) for number, cell in cells if cell.cell_type == "code"]
+
+
+def outputs(notebook):
+    """Return [(number of the cell, cell, output)]."""
+    return [(n, cell, output) for n, cell in code_cells(notebook) for output in cell.outputs]
+
+
+def tags(cell):
+    """Return a cell's tags."""
+    return cell.metadata.get("tags", [])
+
+
+def output_text(output):
+    """Return all the text of an output, without colours."""
+    data = output.get("data", {})
+    texts = [text for kind, text in data.items() if kind.startswith("text/")]
+    error = [output.get("evalue", ""), *output.get("traceback", [])]
+    return re.sub(r"\x1b\[[\d;]*m", "", "\n".join([*texts, output.get("text", ""), *error]))
+
+
+def not_run_in_order(notebook):
+    cells = code_cells(notebook)
+    return [
+        f"cell {n}: execution count {cell.execution_count}, expected {expected}"
+        for expected, (n, cell) in enumerate(cells, start=1)
+        if cell.execution_count != expected
+    ]
+
+
+def wrong_errors(notebook):
+    found = {n for n, _, output in outputs(notebook) if output.output_type == "error"}
+    expected = {n for n, cell in code_cells(notebook) if "raises-exception" in tags(cell)}
+    surprising = [f"cell {n}: an error, but no tag raises-exception" for n in found - expected]
+    return surprising + [f"cell {n}: tagged raises-exception, no error" for n in expected - found]
+
+
+def stderr(notebook):
+    return [
+        f"cell {n}: writes to stderr: {output.text[:60]!r}"
+        for n, _, output in outputs(notebook)
+        if output.output_type == "stream" and output.name == "stderr"
+    ]
+
+
+def widgets(notebook):
+    return ["holds the state of widgets"] if "widgets" in notebook.metadata else []
+
+
+def semicolons(notebook):
+    return [
+        f"cell {n}: ends in ';', which hides its output"
+        for n, cell in code_cells(notebook)
+        if cell.source.rstrip().endswith(";")
+    ]
+
+
+def pictures_without_words(notebook):
+    return [
+        f"cell {n}: a PNG without alt text"
+        for n, _, output in outputs(notebook)
+        if "image/png" in output.get("data", {})
+        and not output.metadata.get("image/png", {}).get("alt", "").strip()
+    ]
+
+
+def long_cells(notebook):
+    lengths = [(n, len(cell.source.splitlines())) for n, cell in code_cells(notebook)]
+    return [
+        f"cell {n}: {lines} lines, at most {LONGEST}" for n, lines in lengths if lines > LONGEST
+    ]
+
+
+VOLATILE = {
+    "an absolute path": r"(?<![\w.:/<~])/(?:[\w.+-]+/)+[\w.+-]+|(?<!\w)~/[\w.]|\b[A-Z]:\\\w",
+    "an address in memory": r"\bat 0x[0-9a-fA-F]{6,}",
+    "a time": r"\b(?:CPU times|Wall time)\b|\d ?(?:ms|µs)\b|\bm?s/step\b|\d ?(?:it/s|s/it)\b",
+}
+
+
+def volatile_outputs(notebook):
+    return [
+        f"cell {n}: {what} in its output: {match[0]!r}"
+        for n, _, output in outputs(notebook)
+        for what, pattern in VOLATILE.items()
+        if (match := re.search(pattern, output_text(output)))
+    ]
+
+
+def unknown_tags(notebook):
+    return [
+        f"cell {n}: unknown tag {tag!r}"
+        for n, cell in enumerate(notebook.cells, start=1)
+        for tag in tags(cell)
+        if tag.startswith(TAG_FAMILIES) and tag not in TAGS and not NOT_COMPARING.fullmatch(tag)
+    ]
+
+
+def needlessly_approximate(notebook):
+    decimal = load_conftest().DECIMAL
+    return [
+        f"cell {n}: tagged nbval-approx, but shows no decimal number"
+        for n, cell in code_cells(notebook)
+        if "nbval-approx" in tags(cell) and not decimal.search(shown(cell))
+    ]
+
+
+def shown(cell):
+    """Return all the text that a cell's outputs show."""
+    return "\n".join(output_text(output) for output in cell.outputs)
+
+
+def not_compared(notebook):
+    """Return the numbers of the cells whose output nbval is told not to compare."""
+    return [
+        n
+        for n, cell in code_cells(notebook)
+        if NOT_COMPARING.search("\n".join([*tags(cell), *re.findall("#.*", cell.source)]))
+    ]
+
+
+GUARDS = [
+    not_run_in_order,
+    wrong_errors,
+    stderr,
+    widgets,
+    semicolons,
+    pictures_without_words,
+    long_cells,
+    volatile_outputs,
+    unknown_tags,
+    needlessly_approximate,
+]
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.__name__)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_notebook_has_no(path, guard):
+    assert guard(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_output_is_compared(path):
+    cells = not_compared(nbformat.read(path, as_version=4))
+    assert len(cells) == NOT_COMPARED.get(path.stem, 0), f"cells {cells} are not compared"
+
+
+def test_notebooks_are_numbered_from_01_without_a_gap():
+    numbers = [path.name[:3] for path in PATHS]
+    assert numbers, f"no notebook in {NOTEBOOKS}; run: make notebooks"
+    assert numbers == [f"{n:02}_" for n in range(1, len(numbers) + 1)]
+
+
+# Each guard finds what it looks for, and nothing in a notebook that is in order
+
+
+def stream(text, name="stdout"):
+    return v4.new_output("stream", text=text, name=name)
+
+
+def picture(alt):
+    metadata = {"image/png": {"alt": alt}} if alt else {}
+    return v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="}, metadata=metadata)
+
+
+def one_cell(source="1", output=None, count=1, tagged=(), **metadata):
+    """Return a notebook of one code cell."""
+    cell = v4.new_code_cell(source, execution_count=count, outputs=[output] if output else [])
+    cell.metadata["tags"] = list(tagged)
+    return v4.new_notebook(cells=[cell], metadata=metadata)
+
+
+ERROR = v4.new_output("error", ename="ValueError", evalue="no", traceback=["ValueError: no"])
+OBJECT = v4.new_output("execute_result", data={"text/plain": "<object at 0x7f12ab34cd56>"})
+FAULTS = [
+    (not_run_in_order, one_cell(count=None)),
+    (not_run_in_order, one_cell(count=2)),
+    (wrong_errors, one_cell(output=ERROR)),
+    (wrong_errors, one_cell(tagged=["raises-exception"])),
+    (stderr, one_cell(output=stream("oh", name="stderr"))),
+    (widgets, one_cell(widgets={})),
+    (semicolons, one_cell("plot(1);\n")),
+    (pictures_without_words, one_cell(output=picture(alt=""))),
+    (pictures_without_words, one_cell(output=picture(alt=" "))),
+    (long_cells, one_cell("\n".join("x" * (LONGEST + 1)))),
+    (volatile_outputs, one_cell(output=stream("saved in /srv/runs/first"))),
+    (volatile_outputs, one_cell(output=stream("saved in ~/first"))),
+    (volatile_outputs, one_cell(output=OBJECT)),
+    (volatile_outputs, one_cell(output=stream("10/10 - 12ms/step"))),
+    (volatile_outputs, one_cell(output=stream("Wall time: 3 s"))),
+    (unknown_tags, one_cell(tagged=["nbval-aprox"])),
+    (unknown_tags, one_cell(tagged=["shows-losses"])),
+    (needlessly_approximate, one_cell(output=stream("16 of 20"), tagged=["nbval-approx"])),
+]
+FINE = [
+    one_cell(output=ERROR, tagged=["raises-exception"]),
+    one_cell(output=picture(alt="a curve")),
+    one_cell("\n".join("x" * LONGEST)),
+    one_cell(output=stream("widths 16/32/64; see https://arxiv.org/abs/1512.03385 </a></b>")),
+    one_cell(output=stream("loss 0.69"), tagged=["nbval-approx", "shows-loss", "anything-else"]),
+]
+
+
+@pytest.mark.parametrize(("guard", "notebook"), FAULTS)
+def test_a_fault_is_found_by_its_guard_alone(guard, notebook):
+    assert [other for other in GUARDS if other(notebook)] == [guard]
+
+
+@pytest.mark.parametrize("notebook", FINE)
+def test_what_is_in_order_passes_every_guard(notebook):
+    assert [problem for guard in GUARDS for problem in guard(notebook)] == []
+
+
+@pytest.mark.parametrize("notebook", [one_cell("# NBVAL_SKIP\n1"), one_cell(tagged=["nbval-skip"])])
+def test_a_cell_that_is_not_compared_is_found(notebook):
+    assert not_compared(notebook) == [1]
+    assert not_compared(one_cell("nbval = 'nbval-skip'")) == []
+
+
+# Approximate comparison
+
+
+def load_conftest():
+    """Return notebooks/conftest.py as a module."""
+    spec = importlib.util.spec_from_file_location("notebooks_conftest", NOTEBOOKS / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("saved", "new"),
+    [
+        ("loss 0.6931", "loss 0.7001"),
+        ("loss 0.6931.", "loss 0.6925."),
+        ("tiny 0.0004", "tiny -0.0012"),
+        ("1.2e-05 1e3", "1.1e-05 101e1"),
+        ("epoch 3   9.99", "epoch 3  10.02"),
+        ("sum 1,024.50", "sum 1,030.50"),
+        ("[[0.51 -0.25]]", "[[0.52 -0.25]]"),
+    ],
+)
+def test_close_decimals_count_as_equal(saved, new):
+    assert load_conftest().settled_text(new, saved, []) == saved
+
+
+@pytest.mark.parametrize(
+    ("saved", "new"),
+    [
+        ("loss 0.6931", "loss 0.7624"),
+        ("loss 0.6931", "loss -0.6931"),
+        ("loss 0.6931", "cost 0.6931"),
+        ("loss 0.6931", "loss 0.6931 0.1"),
+        ("loss 0.6931", "loss nan"),
+        ("(32, 32, 16)", "(32, 33, 16)"),
+        ("274,442 parameters, 0.5", "274,443 parameters, 0.5"),
+        ("274442", "274443"),
+        ("epoch 100", "epoch 101"),
+        ("keras 3.15.1", "keras 3.15.2"),
+        ("conv2.10", "conv2.11"),
+    ],
+)
+def test_all_other_differences_remain(saved, new):
+    assert load_conftest().settled_text(new, saved, []) != saved
+
+
+# Running nbval on copies
+
+
+def nbval(folder, *arguments):
+    """Run nbval on a folder's notebooks; return {cell: passed} and all that was printed."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore"]
+    command += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--color=no"]
+    command += ["--junitxml=report.xml", *arguments]
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    report = folder / "report.xml"
+    assert report.exists(), process.stdout + process.stderr
+    results = {case.get("name"): len(case) == 0 for case in ET.parse(report).iter("testcase")}
+    return results, process.stdout + process.stderr
+
+
+def copy_for_nbval(folder, notebook):
+    """Write a notebook into a new folder, with our conftest beside it."""
+    folder.mkdir()
+    nbformat.write(notebook, folder / "copy.ipynb")
+    shutil.copy(NOTEBOOKS / "conftest.py", folder)
+    return folder
+
+
+def nbval_name(notebook, tag):
+    """Return nbval's name of the one cell with a tag: it counts code cells from 0."""
+    (index,) = [i for i, (_, cell) in enumerate(code_cells(notebook)) if tag in tags(cell)]
+    return f"Cell {index}"
+
+
+def other_digit(match):
+    """Return a matched text with its last digit changed."""
+    return re.sub(r"\d(?=\D*$)", lambda digit: str((int(digit[0]) + 1) % 10), match[0])
+
+
+def a_tenth_more(match):
+    """Return a matched decimal number, a tenth larger, with as many decimals."""
+    decimals = len(match[0].partition(".")[2])
+    return f"{float(match[0]) * 1.1:.{decimals}f}"
+
+
+CHANGES = {
+    "shows-shape": (r"\((?:None, |\d+, )*\d+\)|\d+(?:x\d+)+", other_digit),
+    "shows-parameters": (r"(?<![\d.,])(?:\d{1,3}(?:,\d{3})+|\d{4,})(?![\d.,])", other_digit),
+    "shows-loss": (r"(?<![\w.])\d+\.\d+", a_tenth_more),
+}
+
+
+def changed(notebook, tag):
+    """Change one number in the saved output of the cell with a tag."""
+    pattern, change = CHANGES[tag]
+    (cell,) = [cell for _, cell in code_cells(notebook) if tag in tags(cell)]
+    for output in cell.outputs:
+        holder, key = (output, "text") if "text" in output else (output.get("data"), "text/plain")
+        if holder and re.search(pattern, holder.get(key, "")):
+            holder[key] = re.sub(pattern, change, holder[key], count=1)
+            return
+    pytest.fail(f"the cell tagged {tag} shows nothing like {pattern}")
+
+
+def notebook_to_change():
+    """Return the first notebook with all the tags of CHANGES, up to the last of these cells."""
+    for path in PATHS:
+        notebook = nbformat.read(path, as_version=4)
+        where = {tag: i for i, cell in enumerate(notebook.cells) for tag in tags(cell)}
+        if where.keys() >= CHANGES.keys():
+            notebook.cells = notebook.cells[: max(where[tag] for tag in CHANGES) + 1]
+            return notebook
+    return pytest.fail(f"no notebook has cells tagged {', '.join(CHANGES)}, one each")
+
+
+def test_nbval_fails_exactly_the_cells_whose_saved_numbers_are_changed(tmp_path):
+    notebook = notebook_to_change()
+    names = {nbval_name(notebook, tag) for tag in CHANGES}
+    assert len(names) == len(CHANGES), "two of the tags are on one cell"
+
+    results, printed = nbval(copy_for_nbval(tmp_path / "unchanged", notebook))
+    assert results.keys() >= names
+    assert all(results.values()), printed
+
+    for tag in CHANGES:
+        changed(notebook, tag)
+    results, printed = nbval(copy_for_nbval(tmp_path / "changed", notebook))
+    assert {name for name, passed in results.items() if not passed} == names, printed
+
+
+def test_only_tagged_cells_are_compared_approximately(tmp_path):
+    cases = [(saved, tagged) for saved in ("0.501", "0.55") for tagged in (["nbval-approx"], [])]
+    cells = [one_cell("print(0.5)", stream(f"{c[0]}\n"), tagged=c[1]).cells[0] for c in cases]
+    results, printed = nbval(copy_for_nbval(tmp_path / "copy", v4.new_notebook(cells=cells)))
+    assert list(results.values()) == [True, False, False, False], printed
+    assert printed.count("expected 0.55 within 2% or 0.002, received 0.5\n") == 1
+
+
+OWN_SOURCE = """\
+import resnet_lib as rl
+
+model = rl.resnet_v1((32, 32, 3), depth=20)
+print(rl.count_parameters(model).total)"""
+
+
+def test_a_readers_own_notebook_passes_under_the_command_of_the_readme(tmp_path):
+    assert OWN_NOTEBOOK in (ROOT / "README.md").read_text()
+    nbformat.write(one_cell(OWN_SOURCE, stream("274442\n")), tmp_path / "my_notebook.ipynb")
+    command = [sys.executable, *shlex.split(OWN_NOTEBOOK)[1:], "-p", "no:cacheprovider"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout
+    assert "1 passed" in process.stdout
+
+
+# build.py, on a copy of it with a notebook that needs no TensorFlow
+
+SOURCE = """\
+# %% [markdown]
+# # A title
+
+# %% tags=["shows-shape"]
+print((32, 32, 16))
+
+# %%
+print("again", flush=True)
+print("and again")
+
+# %%
+print("again", flush=True)
+print("and again")
+
+# %% tags=["raises-exception"]
+import json
+
+json.loads("")
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Return a folder with build.py and one source, 01_a.py."""
+    return new_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory):
+    """Return such a folder with 01_a.ipynb built, to be copied."""
+    folder = new_project(tmp_path_factory.mktemp("built") / "project")
+    process = build(folder)
+    assert process.returncode == 0, process.stderr
+    return folder
+
+
+@pytest.fixture
+def built(built_once, tmp_path):
+    """Return a folder with 01_a.ipynb built, to be changed."""
+    return shutil.copytree(built_once, tmp_path / "built")
+
+
+def new_project(folder):
+    (folder / "notebooks/source").mkdir(parents=True)
+    shutil.copy(NOTEBOOKS / "build.py", folder / "notebooks")
+    (folder / "notebooks/source/01_a.py").write_text(SOURCE)
+    return folder
+
+
+def build(folder, *arguments):
+    """Run build.py; return the finished process."""
+    command = [sys.executable, "notebooks/build.py", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def edit(folder, name, old, new):
+    """Replace a text in a file that holds it once."""
+    path = folder / "notebooks" / name
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
+def read_built(folder):
+    return nbformat.read(folder / "notebooks/01_a.ipynb", as_version=4)
+
+
+def test_notebooks_agree_with_their_sources():
+    process = build(ROOT, "--check")
+    assert process.returncode == 0, process.stderr
+
+
+def test_check_imports_neither_tensorflow_nor_a_kernel(built):
+    blocked = "import runpy, sys; sys.modules.update(dict.fromkeys(sys.argv[2].split(',')))"
+    run = "sys.argv = ['build.py', '--check']; runpy.run_path(path, run_name='__main__')"
+    code = f"{blocked}; path = sys.argv[1]; {run}"
+    modules = "tensorflow,keras,nbclient,jupyter_client,matplotlib"
+    command = [sys.executable, "-c", code, "notebooks/build.py", modules]
+    process = subprocess.run(command, cwd=built, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_a_built_notebook_holds_outputs_tags_and_nothing_of_the_machine(built):
+    notebook = read_built(built)
+    nbformat.validate(notebook)
+    shape = notebook.cells[1]
+    assert (shape.outputs[0].text, tags(shape)) == ("(32, 32, 16)\n", ["shows-shape"])
+    assert [problem for guard in GUARDS for problem in guard(notebook)] == []
+    assert notebook.metadata.language_info == {"name": "python"}
+    assert all(cell.metadata.keys() <= {"tags"} for cell in notebook.cells)
+    assert all(len(cell.outputs) == 1 for _, cell in code_cells(notebook)), "a stream in pieces"
+    assert max(Counter(cell.id for cell in notebook.cells).values()) == 1
+
+
+def test_a_rebuild_is_the_same_to_the_byte(built):
+    path = built / "notebooks/01_a.ipynb"
+    before = path.read_bytes()
+    assert build(built, "--stale").stdout == "01_a: up to date\n"
+    path.unlink()
+    assert build(built, "01").stdout == "01_a: built\n"
+    assert path.read_bytes() == before
+
+
+def test_a_changed_source_is_stale_until_it_is_built(built):
+    edit(built, "source/01_a.py", "A title", "Another title")
+    process = build(built, "--check")
+    assert process.returncode == 1
+    assert "01_a: stale, its source has changed (cell 1)" in process.stderr
+    assert build(built, "--stale").stdout == "01_a: built\n"
+    assert build(built, "--check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "change", [("# %% [markdown]\n# # A title\n\n", ""), ('["shows-shape"]', '["shows-loss"]')]
+)
+def test_a_cell_less_and_another_tag_are_stale(built, change):
+    edit(built, "source/01_a.py", *change)
+    assert "01_a: stale" in build(built, "--check").stderr
+
+
+def test_an_edited_notebook_is_not_overwritten(built):
+    edit(built, "01_a.ipynb", "# A title", "# A better title")
+    before = read_built(built)
+    for process in (build(built, "--check"), build(built)):
+        assert process.returncode == 1
+        assert "01_a: " in process.stderr
+        assert "edited by hand (cell 1 differs from the source)" in process.stderr
+    assert read_built(built) == before
+    assert build(built, "--force").returncode == 0
+    assert read_built(built).cells[0].source == "# A title"
+
+
+def test_the_advice_brings_an_edit_into_the_source(built):
+    edit(built, "01_a.ipynb", "# A title", "# A better title")
+    (line,) = [x for x in build(built).stderr.splitlines() if x.strip().startswith("jupytext")]
+    command = [sys.executable, "-m", *shlex.split(line)]
+    assert subprocess.run(command, cwd=built, capture_output=True).returncode == 0
+    source = (built / "notebooks/source/01_a.py").read_text()
+    assert source == SOURCE.replace("A title", "A better title")
+    assert build(built).returncode == 0
+    assert build(built, "--check").returncode == 0
+    assert read_built(built).cells[0].source == "# A better title"
+
+
+def test_an_edited_output_is_noticed_and_built_again(built):
+    edit(built, "01_a.ipynb", "(32, 32, 16)\\n", "(32, 32, 17)\\n")
+    assert "outputs or metadata are not those that" in build(built, "--check").stderr
+    assert build(built, "--stale").stdout == "01_a: built\n"
+    assert read_built(built).cells[1].outputs[0].text == "(32, 32, 16)\n"
+
+
+def test_a_failing_cell_is_named_and_the_old_notebook_stays(built):
+    before = read_built(built)
+    edit(built, "source/01_a.py", "print((32, 32, 16))", "print(1 / 0)")
+    process = build(built)
+    assert process.returncode == 1
+    assert "01_a: cell 2 of 5 failed" in process.stderr
+    assert "ZeroDivisionError" in process.stderr
+    assert read_built(built) == before
+    assert os.listdir(built / "notebooks").count("01_a.ipynb.tmp") == 0
+
+
+def test_a_cell_that_takes_too_long_is_named(project):
+    edit(project, "source/01_a.py", "print((32, 32, 16))", "import time; time.sleep(60)")
+    process = build(project, "--timeout=1")
+    assert process.returncode == 1
+    assert "01_a: cell 2 of 5 failed" in process.stderr
+    assert not (project / "notebooks/01_a.ipynb").exists()
+
+
+def test_a_notebook_without_source_and_one_not_built_are_noticed(project):
+    (project / "notebooks/source/01_a.py").rename(project / "notebooks/source/02_b.py")
+    nbformat.write(one_cell(), project / "notebooks/01_a.ipynb")
+    process = build(project, "--check")
+    assert process.stderr.splitlines() == [
+        "01_a: no source, expected notebooks/source/01_a.py",
+        "02_b: not built yet; run: make notebooks ARGS=02_b",
+    ]
+
+
+def test_a_name_that_means_no_notebook_is_an_error(project):
+    process = build(project, "03")
+    assert process.returncode == 1
+    assert process.stderr == "expected the name of one notebook of ['01_a'], received '03'\n"

@@ -1,0 +1,109 @@
+"""Figures: returned once, with alt text, and showing what the live object is."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_lib import cifar, inspection, plots, recipes, records, schedules
+
+
+def a_run(epochs=3):
+    metrics = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    history = {name: [0.5 / (epoch + 1) for epoch in range(epochs)] for name in metrics}
+    record = {"model": {"name": "ResNet8v1"}, "dataset": {"source": "ten shapes"}}
+    return records.Run(record | {"history": history})
+
+
+MODEL = cifar.resnet_v1((32, 32, 3), 8)
+IMAGES = np.random.default_rng(0).random((4, 32, 32, 3), "float32")
+
+
+def gradients():
+    return inspection.gradient_norms(MODEL, IMAGES, np.arange(4))
+
+
+FIGURES = {
+    "loss": lambda: plots.loss(a_run()),
+    "learning rate of a run": lambda: plots.learning_rate(a_run()),
+    "learning rate of a recipe": lambda: plots.learning_rate(recipes.EXAMPLE),
+    "learning rate of a schedule": lambda: plots.learning_rate(schedules.example),
+    "feature maps": lambda: plots.feature_maps(MODEL),
+    "gradient norm": lambda: plots.gradient_norm(MODEL, IMAGES, np.arange(4)),
+    "signals": lambda: plots.signals({"a": gradients(), "b": gradients()}, title="two"),
+    "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 1]}, ylabel="loss", log=True),
+    "images": lambda: plots.images(IMAGES, list("abcd"), columns=3, alt="Four noise pictures."),
+}
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_a_figure_is_a_png_with_alt_text(draw):
+    data, metadata = draw()._repr_mimebundle_()
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert min(picture.size) > 100
+    assert np.asarray(picture.convert("L")).std() > 3, "an empty picture"
+    alt = metadata["image/png"]["alt"]
+    assert alt.endswith(".")
+    assert data["text/plain"] == f"Figure: {alt}"
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_a_figure_is_not_pyplots(draw):
+    from matplotlib import pyplot
+
+    draw()
+    assert pyplot.get_fignums() == [], "pyplot would show the figure a second time"
+
+
+def test_the_readers_style_stays_and_does_not_leak_in():
+    import matplotlib
+
+    with matplotlib.rc_context({"axes.spines.top": True, "font.size": 30}):
+        fig = plots.loss(a_run())
+        assert matplotlib.rcParams["font.size"] == 30
+    assert not fig.axes[0].spines["top"].get_visible()
+
+
+def test_the_loss_figure_names_its_images_and_draws_the_run():
+    fig = plots.loss(a_run())
+    assert "ten shapes" in fig.get_suptitle()
+    lines = [line.get_ydata() for ax in fig.axes for line in ax.get_lines()]
+    run = a_run().history
+    metrics = ("loss", "val_loss", "accuracy", "val_accuracy")
+    for line, metric in zip(lines, metrics, strict=True):
+        np.testing.assert_allclose(line, run[metric])
+
+
+def test_boxes_are_to_scale_and_from_the_live_model():
+    fig = plots.feature_maps(MODEL)
+    fronts = [patch.get_xy() for patch in fig.axes[0].patches[::3]]
+    sides = [np.ptp(front, axis=0) for front in fronts]
+    np.testing.assert_allclose(sides, [(16, 32), (16, 32), (32, 16), (64, 8)])
+    assert "8x8x64" in fig.alt
+
+
+def test_boxes_that_would_be_too_long_are_shortened_and_say_so():
+    fig = plots.feature_maps(cifar.resnet_v2((32, 32, 3), 11))
+    assert "channels shortened 2 times" in fig.axes[0].get_title()
+
+
+def test_sizes_are_needed_for_boxes():
+    model = cifar.resnet_v1((None, None, 3), 8)
+    with pytest.raises(ValueError, match="input_shape"):
+        plots.feature_maps(model)
+    assert "6x6x64" in plots.feature_maps(model, (24, 24, 3)).alt
+
+
+def test_an_alt_text_is_demanded():
+    with pytest.raises(ValueError, match="alt text"):
+        plots.figure(" ")
+
+
+def test_neighbouring_colours_differ_in_lightness_or_line():
+    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in plots.COLOURS])
+    assert len(np.unique(rgb, axis=0)) == len(plots.COLOURS)
+    fig = plots.curves({"a": [1], "b": [2]}, ylabel="y")
+    a, b = fig.axes[0].get_lines()
+    assert a.get_linestyle() != b.get_linestyle()

@@ -1,0 +1,406 @@
+"""The files around the library agree: requirements, lock, environments, CI and Makefile."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements.lock").read_text()
+PYTHONS = ("3.11", "3.13")
+CONDA_ENVIRONMENT = "resnet-lib"
+
+
+# Requirements
+
+
+def declared(without=("gpu",)):
+    """Return the requirements of pyproject.toml, but for some extras."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    lines = [line for name, group in extras.items() if name not in without for line in group]
+    return [Requirement(line) for line in [*PROJECT["project"]["dependencies"], *lines]]
+
+
+def ranges(requirements):
+    """Return {name: range} of requirements."""
+    return {canonicalize_name(r.name): (r.specifier, r.extras) for r in requirements}
+
+
+def lock_entries(text):
+    """Return the lines of a lock, one a package: continuation lines are joined."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def locked(text, python):
+    """Return {name: version} that a lock gives a Python on Linux."""
+    environment = {**default_environment(), "platform_system": "Linux", "sys_platform": "linux"}
+    environment |= {"os_name": "posix", "platform_machine": "x86_64"}
+    environment |= {"python_version": python, "python_full_version": f"{python}.9"}
+    versions = {}
+    for entry in lock_entries(text):
+        requirement = Requirement(entry.split(" --hash=")[0])
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            (pin,) = requirement.specifier
+            versions[canonicalize_name(requirement.name)] = Version(pin.version)
+    return versions
+
+
+def outside(requirements, versions):
+    """Return the requirements that versions do not meet."""
+    found = [(r, versions.get(canonicalize_name(r.name))) for r in requirements]
+    return [
+        f"{requirement}: {version or 'not there'}"
+        for requirement, version in found
+        if version is None or not requirement.specifier.contains(version, prereleases=True)
+    ]
+
+
+def test_supported_pythons_are_the_ends_of_requires_python():
+    supported = SpecifierSet(PROJECT["project"]["requires-python"])
+    minors = [f"3.{minor}" for minor in range(30) if f"3.{minor}.9" in supported]
+    assert (minors[0], minors[-1]) == PYTHONS
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_meets_every_declared_requirement(python):
+    assert outside(declared(), locked(LOCK, python)) == []
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_lock_holds_the_build_backend(python):
+    # `make setup` installs the project without build isolation.
+    backend = [Requirement(line) for line in PROJECT["build-system"]["requires"]]
+    assert outside(backend, locked(LOCK, python)) == []
+
+
+def test_a_locked_version_out_of_range_or_missing_is_noticed():
+    requirements = [Requirement("keras>=3.15,<4"), Requirement("nbval")]
+    found = outside(requirements, locked("keras==3.14.0 \\\n    --hash=sha256:0\n", "3.11"))
+    assert found == ["keras<4,>=3.15: 3.14.0", "nbval: not there"]
+
+
+def test_every_lock_entry_is_one_version_with_hashes():
+    entry = re.compile(r"[\w.-]+==\S+( ; [^#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+\s*")
+    assert [line[:80] for line in lock_entries(LOCK) if not entry.fullmatch(line)] == []
+
+
+def test_lock_names_no_address():
+    assert re.findall(r".*(?:://|--index|--find-links|@ ).*", LOCK) == []
+
+
+# The conda environment
+
+
+def conda_lines():
+    """Return (conda lines, pip lines) of environment.yml."""
+    lines = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (pip,) = [line["pip"] for line in lines if isinstance(line, dict)]
+    return [line for line in lines if isinstance(line, str)], pip
+
+
+def test_conda_environment_has_the_requirements_of_pyproject():
+    pip = [Requirement(line) for line in conda_lines()[1] if line != "-e ."]
+    assert ranges(pip) == ranges(declared())
+    assert len(pip) == len(ranges(pip)), "a package stands in environment.yml twice"
+
+
+def test_conda_environment_installs_the_project_itself_last():
+    assert conda_lines()[1][-1] == "-e ."
+
+
+def test_conda_environment_has_the_python_of_pyproject_and_the_tools_of_the_makefile():
+    conda = {r.name: r.specifier for r in map(Requirement, conda_lines()[0])}
+    assert conda["python"] == SpecifierSet(PROJECT["project"]["requires-python"])
+    assert {"pip", "make"} <= conda.keys()
+
+
+def test_conda_environment_names_the_gpu_requirement():
+    (gpu,) = PROJECT["project"]["optional-dependencies"]["gpu"]
+    assert gpu in (ROOT / "environment.yml").read_text()
+
+
+def test_conda_environment_has_the_name_that_the_makefile_looks_for():
+    name = yaml.safe_load((ROOT / "environment.yml").read_text())["name"]
+    assert name == CONDA_ENVIRONMENT
+    assert f"ifeq ($(CONDA_DEFAULT_ENV),{name})" in (ROOT / "Makefile").read_text()
+
+
+# Continuous integration
+
+
+def test_workflow_runs_the_checks_on_the_lowest_and_the_highest_python():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    job = workflow["jobs"]["test"]
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert tuple(job["strategy"]["matrix"]["python"]) == PYTHONS
+    assert {"make check", "make test"} <= set(commands)
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_ci_script_runs_the_checks_with_the_images_where_they_are(tmp_path, images):
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / ".ci", project / ".ci")
+    for program in (tmp_path / "bin/make", project / ".venv/bin/python"):
+        program.parent.mkdir(parents=True)
+        program.write_text('#!/bin/sh\necho "${0##*/} $* ${RESNET_LIB_DATA-none}"\n')
+        program.chmod(0o755)
+    if images:
+        (tmp_path / "shared/tools").mkdir(parents=True)
+        (tmp_path / "shared/tools/prepare_data.py").touch()
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("RESNET_LIB_DATA", None)
+    script = [str(project / ".ci/run")]
+    process = subprocess.run(script, env=environment, capture_output=True, text=True, check=True)
+
+    data = str(project / ".data") if images else "none"
+    expected = ["make setup none", f"make check {data}", f"make test {data}"]
+    second = process.stdout.splitlines().pop(1)
+    assert [line for line in process.stdout.splitlines() if line != second] == expected
+    prepared = f"python ../shared/tools/prepare_data.py {data} none"
+    assert second == prepared if images else second.startswith("no ../shared/tools/prepare_data.py")
+
+
+# Paths
+
+
+def machine_paths(content):
+    """Return the paths of this machine or of somebody's home folder in a file's bytes."""
+    here = [re.escape(f"{folder}/".encode()) for folder in (ROOT, Path.home())]
+    homes = rb"(?<![\w.:/-])/(?:home|Users)/[\w.-]+/"
+    return re.findall(b"|".join([*here, homes]), content)
+
+
+def test_no_tracked_file_names_a_path_of_a_machine():
+    git = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout, or no git")
+    listed = subprocess.run(git, capture_output=True, check=True).stdout.decode()
+    files = [ROOT / name for name in listed.split("\0") if name]
+    found = {f.relative_to(ROOT): machine_paths(f.read_bytes()) for f in files if f.is_file()}
+    assert {name: paths for name, paths in found.items() if paths} == {}
+
+
+def test_paths_of_a_machine_are_noticed():
+    home = "/".join(["", "home", "someone", "data"]).encode()
+    assert machine_paths(b"open('" + home + b"')")
+    assert machine_paths(f"{ROOT}/README.md".encode())
+    assert not machine_paths(b"https://example.org/home/someone/ and data/home/x/")
+
+
+# The Makefile, on a copy of it with a Python that only notes what it is asked to do
+
+FAKE_PYTHON = f"""#!/bin/sh
+case "$1 $2" in
+  "-c "*) exec "{sys.executable}" "$@" ;;
+  "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip") [ "$3" = --version ] && exit 0 ;;
+esac
+echo "$*" >> calls.txt
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a folder, with a blank in its name, that holds the Makefile and a fake Python."""
+    folder = tmp_path / "a checkout"
+    (folder / "notebooks").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    python = folder / "fake python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    return folder
+
+
+def make(folder, *arguments, **variables):
+    """Run make with the fake Python; return the finished process. A variable None is unset."""
+    if not shutil.which("make"):
+        pytest.skip("no make")
+    unset = {"MAKEFLAGS": None, "MFLAGS": None, "MAKELEVEL": None, "ARGS": None}
+    chosen = {"PYTHON": "./fake python", "CONDA_DEFAULT_ENV": None, **variables}
+    environment = {**os.environ, **unset, **chosen}
+    environment = {name: value for name, value in environment.items() if value is not None}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def calls(folder):
+    """Return, and forget, what the fake Python was asked to do."""
+    noted = folder / "calls.txt"
+    lines = noted.read_text().splitlines() if noted.exists() else []
+    noted.unlink(missing_ok=True)
+    return lines
+
+
+LOCK_STEP = "-m pip install --require-hashes -r requirements.lock"
+EDITABLE_STEP = "-m pip install --no-deps --no-build-isolation -e ."
+
+
+def make_newer(path, than):
+    """Give a file a later time than another has."""
+    later = than.stat().st_mtime + 10
+    os.utime(path, (later, later))
+
+
+def test_setup_installs_the_lock_then_the_project(checkout):
+    process = make(checkout, "setup")
+    assert process.returncode == 0, process.stderr
+    assert calls(checkout) == ["-m venv .venv", LOCK_STEP, EDITABLE_STEP]
+
+
+def test_a_second_setup_installs_nothing(checkout):
+    make(checkout, "setup")
+    calls(checkout)
+    assert "pip" not in make(checkout, "-n", "setup").stdout
+    assert make(checkout, "setup").returncode == 0
+    assert calls(checkout) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "steps"),
+    [("requirements.lock", [LOCK_STEP, EDITABLE_STEP]), ("pyproject.toml", [EDITABLE_STEP])],
+)
+def test_setup_installs_again_what_has_changed(checkout, changed, steps):
+    make(checkout, "setup")
+    calls(checkout)
+    make_newer(checkout / changed, than=checkout / ".venv/.project-installed")
+    make(checkout, "setup")
+    assert calls(checkout) == steps
+
+
+def test_a_setup_that_failed_is_tried_again(checkout):
+    python = checkout / "fake python"
+    python.write_text(FAKE_PYTHON + '[ "$3" != install ]\n')
+    assert make(checkout, "setup").returncode != 0
+    assert calls(checkout) == ["-m venv .venv", LOCK_STEP]
+    (checkout / ".venv/bin/python").write_text(FAKE_PYTHON)
+    assert make(checkout, "setup").returncode == 0
+    assert calls(checkout) == [LOCK_STEP, EDITABLE_STEP]
+
+
+def old_python(path):
+    """Write a program that runs as a Python too old for the project."""
+    path.write_text('#!/bin/sh\n[ "$1" != -c ] || exit 1\necho old "$*" >> calls.txt\n')
+    path.chmod(0o755)
+
+
+def test_a_python_that_was_asked_for_and_is_too_old_is_refused(checkout):
+    old_python(checkout / "fake python")
+    process = make(checkout, "setup")
+    assert process.returncode != 0
+    assert "Python 3.13 3.12 3.11 needed" in process.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_another_python_is_found_where_python3_is_too_old(checkout, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    shutil.copy(checkout / "fake python", programs / "python3.12")
+    for name in ("python3", "python3.13"):
+        old_python(programs / name)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    process = make(checkout, "setup", PATH=path, PYTHON=None)
+    assert process.returncode == 0, process.stderr
+    assert "making .venv with python3.12" in process.stdout
+
+
+def test_supported_pythons_of_the_makefile_are_those_of_pyproject():
+    (line,) = re.findall(r"^SUPPORTED = (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    supported = SpecifierSet(PROJECT["project"]["requires-python"])
+    expected = [f"3.{minor}" for minor in range(30) if f"3.{minor}.9" in supported]
+    assert line.split() == expected[::-1]
+
+
+def test_my_notebooks_never_overwrites_a_copy(checkout):
+    (checkout / "notebooks/01_a.ipynb").write_text("ours, first edition")
+    assert "1 copied, 0 kept" in make(checkout, "my_notebooks").stdout
+    copy = checkout / "my_notebooks/01_a.ipynb"
+    assert copy.read_text() == "ours, first edition"
+    copy.write_text("the reader's")
+    (checkout / "notebooks/01_a.ipynb").write_text("ours, second edition")
+    (checkout / "notebooks/02 b.ipynb").write_text("new")
+    assert "1 copied, 1 kept" in make(checkout, "my_notebooks").stdout
+    assert copy.read_text() == "the reader's"
+    assert (checkout / "my_notebooks/02 b.ipynb").read_text() == "new"
+
+
+def test_my_notebooks_without_notebooks_copies_nothing(checkout):
+    assert "0 copied, 0 kept" in make(checkout, "my_notebooks").stdout
+    assert list((checkout / "my_notebooks").iterdir()) == []
+
+
+def test_lab_opens_the_copies_and_passes_arguments_on(checkout):
+    (checkout / "notebooks/01_a.ipynb").write_text("{}")
+    process = make(checkout, "lab", "ARGS=--no-browser --port 8899")
+    assert process.returncode == 0, process.stderr
+    options = "--ip=127.0.0.1 --notebook-dir=my_notebooks --no-browser --port 8899"
+    assert calls(checkout)[-1] == f"-m jupyterlab {options}"
+    assert (checkout / "my_notebooks/01_a.ipynb").exists()
+
+
+def test_lab_listens_to_this_machine_alone_unless_told_otherwise(checkout):
+    # JupyterLab refuses to start when an address is given twice.
+    make(checkout, "lab", "ARGS=--ip=0.0.0.0")
+    assert calls(checkout)[-1] == "-m jupyterlab --notebook-dir=my_notebooks --ip=0.0.0.0"
+
+
+def test_test_is_one_pytest_run_without_a_gpu(checkout):
+    lines = make(checkout, "-n", "test", "ARGS=-k shapes").stdout.replace("\\\n", "").splitlines()
+    (line,) = [line for line in lines if "pytest" in line]
+    assert line.startswith("CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval ")
+    assert line.split()[-4:] == ["tests", "notebooks", "-k", "shapes"]
+
+
+def test_the_conda_environment_is_used_as_it_is(checkout):
+    process = make(checkout, "-n", "setup", "test", CONDA_DEFAULT_ENV=CONDA_ENVIRONMENT)
+    assert "python -m pytest" in process.stdout
+    assert ".venv" not in process.stdout
+    assert "pip" not in process.stdout
+
+
+def test_help_is_the_default_and_lists_every_target(checkout):
+    process = make(checkout)
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = re.findall(r"^make (\w+) +\S", process.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(targets.split())
+
+
+# conftest.py
+
+SKIPPED = "import pytest\n\n@pytest.mark.images\ndef test_images():\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "outcome"),
+    [
+        (None, "set RESNET_LIB_DATA to their folder"),
+        ("missing", "is not a folder"),
+        (".", "1 passed"),
+    ],
+)
+def test_tests_of_the_images_say_why_they_are_skipped(tmp_path, folder, outcome):
+    shutil.copy(ROOT / "tests/conftest.py", tmp_path)
+    (tmp_path / "test_it.py").write_text(SKIPPED)
+    environment = {k: v for k, v in os.environ.items() if k != "RESNET_LIB_DATA"}
+    environment |= {"RESNET_LIB_DATA": folder} if folder else {}
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-W", "ignore"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert outcome in process.stdout

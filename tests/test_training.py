@@ -1,0 +1,196 @@
+"""Training: what a run leaves behind, what it refuses, and that it learns."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from resnet_lib import cifar, datasets, records, schedules, training
+from resnet_lib.__main__ import main
+from resnet_lib.recipes import EXAMPLE
+
+DATA = datasets.shapes(train=256, validation=64, test=64)
+
+
+def net(depth=8):
+    keras.utils.set_random_seed(0)
+    return cifar.resnet_v1((32, 32, 3), depth)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "deep" / "first"
+    return training.train(net(), DATA, out=out, epochs=2, seed=3, notes={"form": "example"})
+
+
+def test_a_run_folder_holds_record_model_and_checkpoints(run):
+    names = sorted(path.name for path in run.folder.iterdir())
+    assert names == ["checkpoints", "model.keras", "record.json"]
+    assert (run.folder / "checkpoints" / "best.keras").is_file()
+
+
+def test_the_record_says_what_was_done(run):
+    record = json.loads((run.folder / "record.json").read_text())
+    assert record["model"]["id"] == "resnet8v1"
+    assert record["model"]["trainable_parameters"] == 78_186
+    assert record["recipe"] == EXAMPLE.as_dict()
+    assert (record["epochs"], record["batch_size"], record["seed"]) == (2, 32, 3)
+    assert record["dataset"]["source"] == DATA.source == run.source
+    assert record["dataset"]["sha256"] == DATA.sha256
+    assert record["notes"] == {"form": "example"}
+    assert {len(values) for values in record["history"].values()} == {2}
+    assert record["history"]["learning_rate"] == pytest.approx([1e-3, 1e-3])
+    assert record["started"] <= record["finished"]
+    assert DATA.source in str(run)
+
+
+def test_the_saved_model_takes_pixels_and_gives_the_recorded_accuracy(run):
+    loaded = records.load(run.folder)
+    model = loaded.load_model()
+    predicted = np.argmax(model.predict(DATA.test.images, verbose=0), axis=1)
+    accuracy = np.mean(predicted == DATA.test.labels)
+    assert accuracy == pytest.approx(loaded.record["results"]["test_accuracy_best"])
+
+
+def test_the_callers_model_stays_as_it_was():
+    model = net()
+    before = model.get_weights()
+    training.train(model, DATA, epochs=1, progress=False)
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not model.compiled
+
+
+def test_preprocessing_is_inside_and_subtracts_the_mean_image():
+    model = net()
+    inside = training.with_preprocessing(model, DATA.train.images)
+    images = DATA.test.images[:8]
+    mean = DATA.train.images.mean(axis=0)
+    expected = np.asarray(model(((images - mean) / 255).astype("float32")))
+    np.testing.assert_allclose(np.asarray(inside(images.astype("float32"))), expected, atol=1e-6)
+    without = training.with_preprocessing(model, DATA.train.images, pixel_mean=False)
+    expected = np.asarray(model((images / 255).astype("float32")))
+    np.testing.assert_allclose(np.asarray(without(images.astype("float32"))), expected, atol=1e-6)
+
+
+def test_two_runs_with_one_seed_see_the_same_batches():
+    def first(seed, epoch):
+        batches = training.Batches(DATA.train, 32, seed=seed)
+        batches.start_epoch(epoch)
+        return batches[0][0]
+
+    np.testing.assert_array_equal(first(1, 0), first(1, 0))
+    assert not np.array_equal(first(1, 0), first(2, 0))
+    assert not np.array_equal(first(1, 0), first(1, 1))
+
+
+def test_an_epoch_shows_each_image_once():
+    batches = training.Batches(DATA.train, 100, augment=False)
+    assert [len(batches[i][1]) for i in range(len(batches))] == [100, 100, 56]
+    seen = np.concatenate([batches[i][0] for i in range(len(batches))])
+    order = np.argsort(batches.order)
+    np.testing.assert_array_equal(seen[order], DATA.train.images)
+
+
+def test_the_schedule_has_the_last_word_over_reduce_on_plateau():
+    epochs = {0: 1e-3, 80: 1e-3, 81: 1e-4, 120: 1e-4, 121: 1e-5, 160: 1e-5, 161: 1e-6}
+    epochs |= {180: 1e-6, 181: 5e-7, 199: 5e-7}
+    for epoch, rate in epochs.items():
+        assert schedules.example(epoch) == pytest.approx(rate)
+
+
+def test_an_existing_folder_is_refused_and_kept(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="Nothing is overwritten"):
+        training.train(net(), DATA, out=tmp_path)
+    command = ["train", "--model", "resnet8v1", "--dataset", "shapes", "--out", str(tmp_path)]
+    assert main(command) == 2
+    assert "Nothing is overwritten" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"epochs": 1.5}])
+def test_numbers_below_one_are_refused(wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(ValueError, match=f"`{name}`.*at least 1.*{value}"):
+        training.train(net(), DATA, **wrong)
+
+
+def test_a_model_that_does_not_fit_the_images_is_refused():
+    with pytest.raises(ValueError, match=r"\(32, 32, 3\) and 10 classes.*\(16, 16, 3\)"):
+        training.train(cifar.resnet_v1((16, 16, 3), 8), DATA)
+    with pytest.raises(ValueError, match="4 classes"):
+        training.train(cifar.resnet_v1((32, 32, 3), 8, 4), DATA)
+
+
+def test_nothing_is_kept_without_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = training.train(net(), DATA, epochs=1, progress=False)
+    assert run.folder is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_have_no_times(capsys):
+    training.train(net(), DATA, epochs=1)
+    out, err = capsys.readouterr()
+    assert out.startswith("epoch 1/1: loss ")
+    assert out.count("\n") == 1
+    assert err == ""
+
+
+def test_what_is_not_a_run_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"record\.json"):
+        records.load(tmp_path)
+    (tmp_path / "record.json").write_text("{")
+    with pytest.raises(ValueError, match="record of a run"):
+        records.load(tmp_path)
+    (tmp_path / "record.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="format 99"):
+        records.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"model\.keras"):
+        records.Run({}, tmp_path).load_model()
+
+
+def test_the_command_line_trains(tmp_path, capsys):
+    out = tmp_path / "run"
+    command = "train --model plain8 --dataset shapes --form standard --epochs 1 --limit 64"
+    code = main([*command.split(), "--seed", "5", "--batch-size", "16", "--out", str(out)])
+    assert code == 0
+    record = records.load(out).record
+    assert record["model"]["id"] == "plain8"
+    assert record["notes"] == {"form": "standard"}
+    assert (record["seed"], record["batch_size"]) == (5, 16)
+    assert record["dataset"]["sizes"][0] == 64
+    assert str(out) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--model", "resnet21v1"], "20 and 26"),
+        (["--model", "vgg16"], "resnet20v1"),
+        (["--model", "resnet8v1", "--form", "best"], "'example', 'paper', 'standard'"),
+        (["--model", "resnet8v1", "--limit", "0"], "1"),
+    ],
+)
+def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "--dataset", "shapes", "--out", str(out), *wrong]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.images
+@pytest.mark.slow
+def test_resnet20_learns_real_pictures_in_a_few_hundred_steps():
+    data = datasets.cifar10().limit(12_800)
+    test = datasets.Split(data.test.images[:2000], data.test.labels[:2000])
+    data = datasets.Dataset(data.train, data.validation, test, data.class_names, data.source)
+    recipe = replace(EXAMPLE, augment=False)
+    run = training.train(net(20), data, recipe, epochs=2, batch_size=64, progress=False)
+    assert len(data.test) == 2000
+    assert run.record["results"]["test_accuracy_last"] > 0.35
