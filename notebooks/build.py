@@ -10,6 +10,7 @@ message says how to bring the edit into its source.
 """
 
 import argparse
+import base64
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ import nbformat
 
 NOTEBOOKS = Path(__file__).resolve().parent
 SOURCES = NOTEBOOKS / "source"
+FIGURES = NOTEBOOKS / "figures"
 FORMAT = "py:percent"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -215,6 +217,7 @@ def build(name, options):
         raise BuildError(f"not built: {wrong.removeprefix(f'{name}: ')}")
     run(notebook, options.timeout)
     write(name, notebook)
+    write_figures(notebook)
     return "built"
 
 
@@ -278,6 +281,24 @@ def write(name, notebook):
     temporary = notebook_path(name).with_suffix(".ipynb.tmp")
     nbformat.write(notebook, temporary)
     os.replace(temporary, notebook_path(name))
+
+
+def write_figures(notebook):
+    """Write the pictures of cells tagged `figure-NAME` as figures/NAME.png, for the README."""
+    for name, picture in tagged_figures(notebook):
+        FIGURES.mkdir(exist_ok=True)
+        (FIGURES / f"{name}.png").write_bytes(picture)
+
+
+def tagged_figures(notebook):
+    """Yield name and PNG, as bytes, of each cell tagged `figure-NAME`."""
+    for cell in notebook.cells:
+        names = [t for t in cell.metadata.get("tags", []) if t.startswith("figure-")]
+        pngs = [
+            o.data["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+        ]
+        for name, png in zip(names, pngs, strict=False):
+            yield name.removeprefix("figure-"), base64.b64decode(png)
 
 
 def plain(notebook):

@@ -141,7 +141,7 @@ def learning_rate(schedule, epochs=200):
         f"from {rates[0]:g} to {rates[-1]:g}.",
         size=(6, 2.6),
     )
-    ax.step(np.arange(1, len(rates) + 1), rates, where="post")
+    ax.step(np.arange(1, len(rates) + 1), rates, where="mid")
     _logarithmic(ax)
     _label(ax, "epoch", "learning rate")
     return fig

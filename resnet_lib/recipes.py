@@ -11,10 +11,12 @@ class Recipe:
 
     Attributes:
         name: the recipe's id.
-        epochs: passes over the training images.
+        epochs: passes over the training images. `dataclasses.replace(EXAMPLE, epochs=20)` is the
+            same recipe in 20 epochs: the schedule's steps move closer together.
         batch_size: images in a batch.
         optimizer: name of a Keras optimizer, its other settings at their defaults.
         schedule: name of a function of `resnet_lib.schedules`, epoch -> learning rate.
+        schedule_epochs: epochs that the schedule was written for.
         reduce_on_plateau: whether ReduceLROnPlateau is installed as well.
         pixel_mean: whether the mean training image is subtracted, inside the model.
         augment: whether each image is padded, cropped at random and flipped at random.
@@ -26,6 +28,7 @@ class Recipe:
     batch_size: int
     optimizer: str
     schedule: str
+    schedule_epochs: int
     reduce_on_plateau: bool
     pixel_mean: bool
     augment: bool
@@ -33,7 +36,7 @@ class Recipe:
 
     def learning_rate(self, epoch):
         """Return the learning rate at a zero-based epoch."""
-        return getattr(schedules, self.schedule)(epoch)
+        return getattr(schedules, self.schedule)(epoch * self.schedule_epochs / self.epochs)
 
     def as_dict(self):
         """Return the recipe as a dict that JSON can hold."""
@@ -46,6 +49,7 @@ EXAMPLE = Recipe(
     batch_size=32,
     optimizer="adam",
     schedule="example",
+    schedule_epochs=200,
     reduce_on_plateau=True,
     pixel_mean=True,
     augment=True,

@@ -5,7 +5,7 @@ def example(epoch):
     """Learning rate of the widely copied Keras example: 1e-3 in steps down to 5e-7.
 
     Args:
-        epoch: zero-based number of the epoch.
+        epoch: zero-based number of the epoch, of 200.
 
     Returns:
         float: 1e-3 up to epoch 80, 1e-4 up to 120, 1e-5 up to 160, 1e-6 up to 180, then 5e-7.

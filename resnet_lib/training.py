@@ -44,7 +44,7 @@ def train(
         data: `resnet_lib.datasets.Dataset`.
         recipe: `resnet_lib.recipes.Recipe`.
         out: folder for the run; it must not exist. None: nothing is kept on disk.
-        epochs: number of epochs in place of the recipe's.
+        epochs: stop after so many epochs of the recipe; its schedule stays as it is.
         batch_size: images in a batch in place of the recipe's.
         seed: int that decides the order of the images and the augmentation.
         progress: in a terminal, a bar with the time left; elsewhere a line an epoch. False: none.

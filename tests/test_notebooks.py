@@ -4,6 +4,7 @@ That every notebook runs and gives its saved outputs is tested by nbval (`make t
 notebooks/conftest.py lets it. The tests here hold what nbval does not look at.
 """
 
+import base64
 import importlib.util
 import os
 import re
@@ -192,6 +193,20 @@ def test_notebooks_are_numbered_from_01_without_a_gap():
     numbers = [path.name[:3] for path in PATHS]
     assert numbers, f"no notebook in {NOTEBOOKS}; run: make notebooks"
     assert numbers == [f"{n:02}_" for n in range(1, len(numbers) + 1)]
+
+
+def test_the_readmes_figures_are_those_of_the_notebooks():
+    saved = {}
+    for path in PATHS:
+        for _, cell, output in outputs(nbformat.read(path, as_version=4)):
+            for tag in tags(cell):
+                if tag.startswith("figure-") and "image/png" in output.get("data", {}):
+                    png = base64.b64decode(output.data["image/png"])
+                    saved[f"{tag.removeprefix('figure-')}.png"] = png
+    figures = {path.name: path.read_bytes() for path in (NOTEBOOKS / "figures").glob("*.png")}
+    assert saved == figures
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"](notebooks/figures/{name})" in readme for name in figures)
 
 
 # Each guard finds what it looks for, and nothing in a notebook that is in order

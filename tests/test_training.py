@@ -94,11 +94,18 @@ def test_an_epoch_shows_each_image_once():
     np.testing.assert_array_equal(seen[order], DATA.train.images)
 
 
-def test_the_schedule_has_the_last_word_over_reduce_on_plateau():
+def test_the_examples_schedule():
     epochs = {0: 1e-3, 80: 1e-3, 81: 1e-4, 120: 1e-4, 121: 1e-5, 160: 1e-5, 161: 1e-6}
     epochs |= {180: 1e-6, 181: 5e-7, 199: 5e-7}
     for epoch, rate in epochs.items():
         assert schedules.example(epoch) == pytest.approx(rate)
+
+
+def test_a_shorter_recipe_keeps_its_steps_in_proportion():
+    short = replace(EXAMPLE, epochs=10)
+    rates = [short.learning_rate(epoch) for epoch in range(10)]
+    assert rates == pytest.approx([1e-3] * 5 + [1e-4] * 2 + [1e-5] * 2 + [1e-6])
+    assert [EXAMPLE.learning_rate(epoch) for epoch in (80, 81)] == pytest.approx([1e-3, 1e-4])
 
 
 def test_an_existing_folder_is_refused_and_kept(tmp_path, capsys):

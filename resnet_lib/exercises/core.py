@@ -1,0 +1,202 @@
+"""What all exercises share: how an answer is read, judged and spoken of."""
+
+import math
+import numbers
+import random
+import re
+import reprlib
+import textwrap
+import types
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+WIDTH = 88
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise.
+
+    Attributes:
+        judge: function of the answer; returns nothing if it is right, raises NotDone or Wrong.
+        hint: a first step towards the answer.
+        why: one sentence, printed after "correct": why the answer matters.
+    """
+
+    judge: Callable
+    hint: str
+    why: str
+
+
+class NotDone(Exception):  # noqa: N818 - no error, a verdict
+    """The answer is still the stub's; the message says what to do."""
+
+
+class Wrong(Exception):  # noqa: N818 - no error, a verdict
+    """The answer is wrong; the message names the misconception."""
+
+
+class Raised(Wrong):
+    """The reader's function raised an error; the message repeats it."""
+
+
+def verdict(exercise, name, answer):
+    """Return what is to be printed about an answer; never raise."""
+    try:
+        if is_undone(answer):
+            raise NotDone("replace `...` by your answer.")
+        with undisturbed_random_state():
+            exercise.judge(answer)
+    except NotDone as reason:
+        return told("not done yet", f'{reason} A hint: rl.exercises.hint("{name}")')
+    except Wrong as reason:
+        return told("look again", f"{reason}")
+    except Exception as error:  # Whatever a strange answer does, its reader needs a sentence.
+        return told("look again", f"{described(answer)} cannot be judged: {error_told(error)}")
+    return told("correct", exercise.why)
+
+
+def told(label, text):
+    """Return `label: text`, broken into lines."""
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(f"{label}: {text}", WIDTH, **options)
+
+
+def is_undone(answer):
+    """Say whether an answer, or a part of it, is still the stub's `...`."""
+    parts = answer if isinstance(answer, tuple | list) else [answer]
+    return answer is None or any(part is ... for part in parts)
+
+
+@contextmanager
+def undisturbed_random_state():
+    """Seed Python's and NumPy's generators and give them back as they were."""
+    kept = random.getstate(), np.random.get_state()
+    random.seed(0)
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])
+
+
+# Speaking of answers
+
+
+def described(value):
+    """Return a short text for a value, the same in every process."""
+    if isinstance(value, types.FunctionType | type):
+        return f"the {type(value).__name__} {value.__name__}"
+    return _Short().repr(value)
+
+
+class _Short(reprlib.Repr):
+    """A short repr that never runs code of the reader's, nor shows an address."""
+
+    def repr_instance(self, x, level):
+        """Name the class of all but numbers, True, False and None."""
+        plain = type(x) in (float, bool, type(None)) or isinstance(x, np.number | np.bool_)
+        return repr(x) if plain else f"<{type(x).__name__}>"
+
+
+def error_told(error):
+    """Return an exception's class and message, shortened, without addresses and colours."""
+    message = " ".join(str(error).split("Arguments received by")[0].split())
+    message = re.sub(r"\x1b\[[\d;]*m| at 0x[0-9a-fA-F]+|, name=keras_tensor\w*", "", message)
+    message = textwrap.shorten(message, 240, placeholder=" ...")
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+# Reading answers
+
+
+def call(function, *args, **options):
+    """Call the reader's function and return what it returns.
+
+    Raises:
+        Wrong: if `function` is none, or if it raises an error.
+        NotDone: if it returns nothing.
+    """
+    if not callable(function):
+        raise Wrong(
+            f"received {described(function)}, where a function is expected. Hand over the "
+            "function itself: its name without parentheses."
+        )
+    result = guarded(function, *args, **options)
+    if is_undone(result):
+        raise NotDone("your function returns nothing. Write its body, up to `return`.")
+    return result
+
+
+def guarded(function, *args, **options):
+    """Call a function that the reader wrote, or that runs what the reader wrote."""
+    try:
+        return function(*args, **options)
+    except (Exception, SystemExit) as error:
+        raise Raised(f"your function raised {error_told(error)}") from error
+
+
+def is_number(value):
+    """Say whether a value is a real number and no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
+
+
+def expect_number(answer):
+    """Raise Wrong unless an answer is a number."""
+    if not is_number(answer):
+        raise Wrong(f"received {described(answer)}, where one number is expected.")
+
+
+def expect_numbers(answer, what):
+    """Raise Wrong unless an answer is a tuple or list of numbers, as many as `what` has words."""
+    right_kind = isinstance(answer, tuple | list) and all(is_number(part) for part in answer)
+    if not right_kind or len(answer) != len(what):
+        raise Wrong(f"received {described(answer)}. Expected numbers: ({', '.join(what)}).")
+
+
+def close(one, other):
+    """Say whether two numbers are equal but for rounding."""
+    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+
+
+def judge_number(answer, right, wrong, otherwise):
+    """Judge a number.
+
+    Args:
+        answer: the answer.
+        right: the right number.
+        wrong: dict, wrong number -> what it would mean.
+        otherwise: what to say of any other number.
+
+    Raises:
+        Wrong: if the answer is not `right`.
+    """
+    expect_number(answer)
+    if not close(answer, right):
+        meanings = [text for number, text in wrong.items() if close(answer, number)]
+        raise Wrong(f"received {described(answer)}. {(meanings or [otherwise])[0]}")
+
+
+def judge_numbers(answer, what, right, wrong, otherwise):
+    """Judge a tuple of numbers, one after another, with the arguments of `judge_number` as tuples.
+
+    Args:
+        answer: the answer.
+        what: a word for each number.
+        right: the right numbers.
+        wrong: a dict for each number.
+        otherwise: a text for each number.
+
+    Raises:
+        Wrong: for the first number that is not right.
+    """
+    expect_numbers(answer, what)
+    for word, *arguments in zip(what, answer, right, wrong, otherwise, strict=True):
+        try:
+            judge_number(*arguments)
+        except Wrong as reason:
+            raise Wrong(f"{word}: {reason}") from None

@@ -1,0 +1,803 @@
+"""Each check tells right answers from wrong ones, and the notebooks hold their exercises."""
+
+import random
+import re
+from copy import deepcopy
+from itertools import chain, combinations
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat import v4
+
+import resnet_lib as rl
+from resnet_lib import blocks, cifar, exercises
+from resnet_lib.exercises import core, notebook01, notebook02, notebook04, probes
+
+# After resnet_lib, which prepares the environment for TensorFlow.
+import keras  # isort: skip
+from keras import layers  # isort: skip
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+NAMES = exercises.names()
+
+
+@pytest.fixture
+def verdict(capsys):
+    """Return a function (name, answer) -> what the check prints, in one line."""
+
+    def check(name, answer):
+        assert exercises.check(name, answer) is None
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        assert printed.out.endswith("\n")
+        return " ".join(printed.out.split())
+
+    return check
+
+
+# The right answers, taken from the library
+
+
+def parameters_of_a_projection_block():
+    x = keras.Input((32, 32, 32))
+    model = keras.Model(x, blocks.basic_block(x, 64, 2, name="block"))
+    return rl.count_parameters(model).trainable
+
+
+def shape_of_a_bottleneck():
+    x = keras.Input((32, 32, 256))
+    return blocks.bottleneck_block(x, filters=128, strides=2, name="block").shape[1:]
+
+
+def convolutions(model):
+    return [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+
+
+def blocks_and_convolutions_of_resnet74():
+    model = rl.resnet_v1((32, 32, 3), 74, form="paper")
+    stages = [stage.blocks for stage in rl.feature_maps(model)[1:]]
+    return stages[0], sum(stages), len(convolutions(model))
+
+
+def biases_of_resnet32():
+    model = rl.resnet_v1((32, 32, 3), 32, form="example")
+    return sum(layer.bias.shape[0] for layer in convolutions(model))
+
+
+def residual(x, branch):
+    return layers.ReLU()(layers.Add()([branch(x), x]))
+
+
+def identity_block(x, filters, name):
+    return blocks.basic_block(x, filters, name=name)
+
+
+def preactivation_block(x, filters, name):
+    return blocks.preactivation_basic_block(x, filters, name=name)
+
+
+def blocks_per_stage(depth):
+    depths = cifar.valid_depths()
+    return depths.index(depth) + 1 if depth in depths else None
+
+
+RIGHT = {
+    "01-residual": lambda: residual,
+    "01-gradient": lambda: 1 - 0.3,
+    "01-shapes": lambda: ["e", "a"],
+    "02-parameters": parameters_of_a_projection_block,
+    "02-identity-block": lambda: identity_block,
+    "02-bottleneck-shape": shape_of_a_bottleneck,
+    "03-blocks": blocks_and_convolutions_of_resnet74,
+    "03-biases": biases_of_resnet32,
+    "03-depth": lambda: blocks_per_stage,
+    "04-blocks": lambda: cifar.valid_depths("bottleneck").index(164) + 1,
+    "04-preactivation": lambda: preactivation_block,
+    "04-mid-widths": lambda: tuple(mid for mid, _ in cifar.BOTTLENECK_FILTERS["paper"]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_right_answer_is_correct(verdict, name):
+    said = verdict(name, RIGHT[name]())
+    assert said.startswith("correct: ")
+    assert said.endswith(".")
+
+
+def by_operators(x, branch):
+    return keras.ops.relu(x + branch(x))
+
+
+def block_by_operators(x, filters, name):
+    y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+    y = layers.BatchNormalization(epsilon=1e-5)(y)
+    y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(keras.activations.relu(y))
+    return layers.Activation("relu")(layers.BatchNormalization()(y) + x)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("01-residual", by_operators),
+        ("01-gradient", np.float32(0.7)),
+        ("01-shapes", "ae"),
+        ("01-shapes", {"a", "e"}),
+        ("02-parameters", np.int64(57728)),
+        ("02-identity-block", block_by_operators),
+        ("02-bottleneck-shape", (None, 16, 16, 512)),
+        ("03-blocks", [12.0, 36, 73]),
+        ("04-blocks", 18.0),
+    ],
+)
+def test_right_answer_in_another_form_is_correct(verdict, name, answer):
+    assert verdict(name, answer).startswith("correct: ")
+
+
+# Answers not given yet
+
+
+FUNCTIONS = ("01-residual", "02-identity-block", "03-depth", "04-preactivation")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        *((name, answer) for name in NAMES for answer in (..., None, (1, ...))),
+        *((name, lambda *args, **options: None) for name in FUNCTIONS),
+        *((name, lambda *args, **options: ...) for name in FUNCTIONS),
+    ],
+)
+def test_stub_is_not_done_yet(verdict, name, answer):
+    said = verdict(name, answer)
+    assert said.startswith("not done yet: ")
+    assert said.endswith(f'rl.exercises.hint("{name}")')
+
+
+# Wrong answers: numbers, tuples, letters
+
+WRONG = [
+    ("01-gradient", -0.3, "forgot the path through the skip"),
+    ("01-gradient", 1, "forgot the path through the branch"),
+    ("01-gradient", 0.3, "without its sign"),
+    ("01-gradient", 1.3, "mind its sign"),
+    ("01-gradient", -1.3, "what is dx/dx"),
+    ("01-gradient", -0.7, "which of the two paths"),
+    ("01-gradient", 0, "do not cancel"),
+    ("01-gradient", 5, "one for each path"),
+    ("01-gradient", "0.7", "one number is expected"),
+    ("01-gradient", True, "one number is expected"),
+    ("01-shapes", "ace", "pair c, (32, 32, 16) and (32, 32, 1). Keras adds these shapes without"),
+    ("01-shapes", ("a", "e", "f"), "pair f, (8, 8, 64) and (1, 1, 64). Keras adds"),
+    ("01-shapes", ["b"], "pair b, (32, 32, 16) and (16, 16, 32). Height, width and channels"),
+    ("01-shapes", ["d"], "the channels do not"),
+    ("01-shapes", "a", "still missing: 1"),
+    ("01-shapes", (), "still missing: 2"),
+    ("01-shapes", ("a", "z"), "letters of the pairs, from a to f"),
+    ("01-shapes", (1, 5), "letters of the pairs"),
+    ("02-parameters", 55552, "forgets the projection"),
+    ("02-parameters", 55296, "no projection, no batch normalisation"),
+    ("02-parameters", 57600, "batch normalisation that follows the projection"),
+    ("02-parameters", 55680, "the kernel of the projection"),
+    ("02-parameters", 57344, "forgets batch normalisation"),
+    ("02-parameters", 57536, "one number a channel"),
+    ("02-parameters", 58112, "moving mean and variance"),
+    ("02-parameters", 57920, "counts a bias"),
+    ("02-parameters", 58304, "counts biases, which these convolutions do not have, and the moving"),
+    ("02-parameters", 43904, "because of the stride"),
+    ("02-parameters", 42368, "because of the stride"),
+    ("02-parameters", 76160, "two 3x3 kernels of one size"),
+    ("02-parameters", 39296, "two 3x3 kernels of one size"),
+    ("02-parameters", 74112, "projection as a 3x3 convolution"),
+    ("02-parameters", 14528, "the notebook's example"),
+    ("02-parameters", 57729, "Count three kernels"),
+    ("02-bottleneck-shape", (16, 16, 128), "channels: received 128. That is the mid-width"),
+    ("02-bottleneck-shape", (32, 32, 512), "height: received 32. That is the size of the input"),
+    ("02-bottleneck-shape", (16, 16, 256), "That is what comes in"),
+    ("02-bottleneck-shape", (16, 16, 1024), "not to the input"),
+    ("02-bottleneck-shape", (8, 8, 512), "act twice"),
+    ("02-bottleneck-shape", (4, 4, 512), "act three times"),
+    ("02-bottleneck-shape", (15, 15, 512), "'same'"),
+    ("02-bottleneck-shape", (16, 32, 512), "width: received 32"),
+    ("02-bottleneck-shape", (16, 512), "Expected numbers: (height, width, channels)"),
+    ("02-bottleneck-shape", (512, 16, 16), "height: received 512. Height and width depend on"),
+    ("02-bottleneck-shape", (16, 16, 64), "channels: received 64. The last convolution has"),
+    ("03-blocks", (8, 24, 73), "solves 9n+2"),
+    ("03-blocks", (24, 36, 73), "two to a block"),
+    ("03-blocks", (36, 36, 73), "all three stages"),
+    ("03-blocks", (74 / 6, 37, 74), "take them away first"),
+    ("03-blocks", (37, 36, 73), "74 / 2"),
+    ("03-blocks", (11, 36, 73), "leaves out the first block"),
+    ("03-blocks", (12, 37, 73), "74 / 2"),
+    ("03-blocks", (12, 24, 73), "two stages"),
+    ("03-blocks", (12, 36, 36), "one to a block"),
+    ("03-blocks", (12, 36, 24), "one stage only"),
+    ("03-blocks", (12, 12, 73), "There are three"),
+    ("03-blocks", (12, 72, 73), "counts the convolutions in the blocks"),
+    ("03-blocks", (12, 36, 72), "the stem"),
+    ("03-blocks", (12, 36, 74), "counts the dense layer"),
+    ("03-blocks", (12, 36, 75), "counts the two projections"),
+    ("03-blocks", (12, 36, 76), "projections and the dense layer"),
+    ("03-blocks", (12, 36, 1), "Two in each block"),
+    ("03-blocks", 9, "Expected numbers: (blocks in each stage, blocks in all, convolutions)"),
+    ("03-biases", 1136, "forgets the two projections"),
+    ("03-biases", 1216, "forgets the first convolution"),
+    ("03-biases", 1120, "forgets the stem and the two projections"),
+    ("03-biases", 1242, "the dense layer"),
+    ("03-biases", 1248, "a projection in stage 1"),
+    ("03-biases", 672, "one convolution to a block"),
+    ("03-biases", 31, "counts convolutions, without projections"),
+    ("03-biases", 33, "counts convolutions"),
+    ("03-biases", 2, "counts the projections only"),
+    ("03-biases", 0, "'paper' and 'standard'"),
+    ("03-biases", 1000, "One bias for each channel"),
+    ("04-blocks", 27, "the rule for basic blocks"),
+    ("04-blocks", 54, "all three stages"),
+    ("04-blocks", 162, "convolutions of all blocks"),
+    ("04-blocks", 164 / 9, "take them away first"),
+    ("04-blocks", 17, "leaves out the first block"),
+    ("04-blocks", 1, "Two layers are in no block"),
+    ("04-mid-widths", (16, 64, 128), "widely copied example"),
+    ("04-mid-widths", [64, 128, 256], "that the stages put out"),
+    ("04-mid-widths", (32, 64, 128), "halves"),
+    ("04-mid-widths", (16, 16, 16), "stem's 16 channels"),
+    ("04-mid-widths", (64, 64, 64), "Each stage doubles"),
+    ("04-mid-widths", (16, 32, 128), "stage 3: received 128"),
+    ("04-mid-widths", (16, 32), "Expected numbers: (stage 1, stage 2, stage 3)"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), WRONG)
+def test_wrong_answer_gets_its_diagnosis(verdict, name, answer, words):
+    said = verdict(name, answer)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+def test_keras_adds_the_pairs_that_the_exercise_says_it_adds():
+    def added(pair):
+        try:
+            layers.Add()([keras.Input(shape) for shape in pair[:2]])
+        except ValueError:
+            return False
+        return True
+
+    found = "".join(letter for letter, pair in notebook01.SHAPES.items() if added(pair))
+    assert found == "acef"
+
+
+# Wrong answers: a function of the depth
+
+
+def with_floats(depth):
+    return (depth - 2) / 6 if depth % 6 == 2 and depth > 2 else None
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda depth: (depth - 2) // 6, "returned 0 for depth 2. Is that a network?"),
+        (lambda depth: depth // 6 if depth > 2 else None, "depth 18. No n gives"),
+        (lambda depth: (depth - 2) // 6 if depth > 2 else None, "depth 18. No n gives"),
+        (lambda depth: (depth - 2) // 9, "solves 9n+2"),
+        (lambda depth: (depth - 2) // 2, "blocks of all three stages"),
+        (lambda depth: (depth - 2) // 3, "convolutions of a stage"),
+        (lambda depth: depth / 6, "+2 of 6n+2 is missing"),
+        (lambda depth: (depth - 2) / 6, "range() refuses"),
+        (with_floats, "range() refuses"),
+        (lambda depth: depth % 6 == 2, "says that the depth is valid"),
+        (lambda depth: blocks_per_stage(depth) or False, "returned False for depth 2"),
+        (lambda depth: (depth - 2) // 6 if depth % 6 == 2 else None, "less than one block"),
+        (lambda depth: abs(blocks_per_stage(abs(depth)) or 7), "returned 7 for depth 2"),
+        (lambda depth: cifar.valid_depths().index(depth) + 1, "for depth 2. Expected: None"),
+        (lambda depth: 4, "what depth comes out"),
+        (lambda depth: [3], "a whole number"),
+        (lambda depth: 7 if depth == 1000 else blocks_per_stage(depth), "for depth 1000. No n"),
+    ],
+)
+def test_wrong_function_of_the_depth_gets_its_diagnosis(verdict, function, words):
+    said = verdict("03-depth", function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+# Wrong answers: blocks
+
+ADDERS = {"+": layers.Add, "-": layers.Subtract, "*": layers.Multiply, "mean": layers.Average}
+
+
+def written(line, **own):
+    """Return a function of x that computes a line of steps with Keras layers."""
+
+    def block(x):
+        skip = y = x
+        for step in line.split():
+            if step == "=":
+                skip = y
+            elif step == "skip-relu":
+                skip = layers.ReLU()(skip)
+            elif step in ADDERS:
+                y = ADDERS[step]()([y, skip])
+            else:
+                y = own[step](y) if step in own else layers.ReLU()(y)
+        return y
+
+    return block
+
+
+def residual_of(line):
+    return lambda x, branch: written(line, branch=branch, negative=lambda y: -y)(x)
+
+
+def block_of(line):
+    def block(x, filters, name):
+        return written(
+            line,
+            conv=lambda y: layers.Conv2D(filters, 3, padding="same", use_bias=False)(y),
+            bn=lambda y: layers.BatchNormalization()(y),
+        )(x)
+
+    return block
+
+
+TABLES = {
+    "01-residual": (residual_of, notebook01.RESIDUAL, notebook01.RESIDUAL_MISTAKES),
+    "02-identity-block": (block_of, notebook02.IDENTITY_BLOCK, notebook02.IDENTITY_MISTAKES),
+    "04-preactivation": (
+        block_of,
+        notebook04.PREACTIVATION_BLOCK,
+        notebook04.PREACTIVATION_MISTAKES,
+    ),
+}
+LINES = [(name, line, text) for name, table in TABLES.items() for line, text in table[2].items()]
+
+
+@pytest.mark.parametrize(("name", "line", "text"), LINES)
+def test_wrong_order_gets_its_diagnosis(verdict, name, line, text):
+    function = TABLES[name][0](line)
+    assert verdict(name, function) == " ".join(f"look again: {text}".split())
+
+
+def outputs(name, lines):
+    """Return what each line of steps puts out in an exercise."""
+    rng = np.random.default_rng(1)
+    if name == "01-residual":
+        x, branch = rng.normal(size=(2, 4, 4, 3)).astype("float32"), notebook01._branch()
+        return {line: notebook01.follow_residual(line, x, branch) for line in lines}
+    x = rng.normal(size=(2, probes.SIDE, probes.SIDE, probes.FILTERS)).astype("float32")
+    return {line: probes.follow_block(line, x, probes._weights()) for line in lines}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_lines_of_steps_are_told_apart_with_a_margin(name):
+    _, right, wrong = TABLES[name]
+    found = outputs(name, [right, *wrong])
+    assert len(found) == len(wrong) + 1
+    for (one, a), (other, b) in combinations(found.items(), 2):
+        assert np.abs(a - b).max() > 10 * probes.TOLERANCE, (one, other)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x, branch: layers.Concatenate()([branch(x), x]), "concatenated"),
+        (lambda x, branch: layers.ReLU()(layers.Add()([x, x])), "`branch` is never called"),
+        (lambda x, branch: residual(branch(x), branch), "called 2 times"),
+        (lambda x, branch: x, "returns its input"),
+        (lambda x, branch: layers.Add()([x, branch]), "your function raised"),
+        (lambda x, branch: layers.Flatten()(branch(x)), "A sum has the shape of its two parts"),
+        (lambda x, branch: residual_of("branch + + relu")(x, branch), "First the branch"),
+        (lambda x: x, "your function raised TypeError"),
+        (lambda x, branch: np.zeros(3), "returned <ndarray>. Expected: a Keras tensor"),
+        (lambda x, branch: [branch(x), x], "Expected: a Keras tensor"),
+    ],
+)
+def test_wrong_residual_gets_its_diagnosis(verdict, function, words):
+    assert words in verdict("01-residual", function)
+
+
+def convolve(x, filters, *, size=3, **options):
+    return layers.Conv2D(filters, size, **{"padding": "same", "use_bias": False, **options})(x)
+
+
+def wrong_block(*, norms=2, size=3, second=3, extra=None, norm_options=None, **options):
+    """Return a function that makes an identity block with something wrong in it."""
+
+    def norm(y, index):
+        return layers.BatchNormalization(**(norm_options or {}))(y) if index < norms else y
+
+    def block(x, filters, name):
+        y = layers.ReLU()(norm(convolve(x, filters, size=size, **options), 0))
+        y = norm(convolve(y, filters, size=second, **options), 1)
+        x = extra(x, filters) if extra else x
+        return layers.ReLU()(layers.Add()([x, y]))
+
+    return block
+
+
+def without_skip(x, filters, name):
+    return blocks.basic_block(x, filters, 2, shortcut=None, name=name)
+
+
+def wider(x, filters, name):
+    return layers.ReLU()(x + convolve(x, 2 * filters))
+
+
+def wider_by_operator(x, filters, name):
+    return layers.ReLU()(layers.Add()([x, convolve(x, 2 * filters)]))
+
+
+def one_layer_twice(x, filters, name):
+    layer = layers.Conv2D(filters, 3, padding="same", use_bias=False)
+    return layers.ReLU()(layer(layers.ReLU()(layer(x))) + x)
+
+
+def names_fixed(x, filters, name):
+    return blocks.basic_block(x, filters, name="block")
+
+
+BLOCKS = [
+    (wrong_block(norms=0), "batch normalisations in your block is 0"),
+    (wrong_block(norms=1), "batch normalisations in your block is 1"),
+    (wrong_block(use_bias=True), "have biases"),
+    (wrong_block(padding="valid"), "without padding"),
+    (wrong_block(strides=2), "a stride halves"),
+    (wrong_block(size=1), "the kernels are (1, 1) and (3, 3)"),
+    (wrong_block(second=5), "the kernels are (3, 3) and (5, 5)"),
+    (wrong_block(groups=2), "groups or a dilation"),
+    (wrong_block(dilation_rate=2), "groups or a dilation"),
+    (wrong_block(norm_options={"scale": False}), "its scale or its shift"),
+    (wrong_block(extra=lambda x, filters: convolve(x, filters, size=1)), "a projection"),
+    (wrong_block(extra=lambda x, filters: convolve(x, filters)), "is 3. Expected: 2"),
+    (wrong_block(extra=lambda x, filters: layers.Dense(filters)(x)), "does not need: Dense"),
+    (without_skip, "(6, 6, 4): a stride halves"),
+    (wider, "becomes (12, 12, 8): it must stay"),
+    (wider_by_operator, "becomes (12, 12, 8): it must stay"),
+    (one_layer_twice, "is 1. Expected: 2"),
+    (block_of("relu conv relu bn conv bn"), "Compare the order"),
+    (lambda x, filters, name: x, "returns its input"),
+    (lambda x, filters, name: layers.Flatten()(x), "becomes (576,): it must stay"),
+    (lambda x, filters, name: keras.Input((12, 12, 4)), "your function raised ValueError"),
+    (lambda x, filters: x, "your function raised TypeError"),
+]
+
+
+@pytest.mark.parametrize("name", ["02-identity-block", "04-preactivation"])
+@pytest.mark.parametrize(("function", "words"), BLOCKS)
+def test_wrong_block_gets_its_diagnosis(verdict, name, function, words):
+    said = verdict(name, function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+def test_block_whose_layers_have_fixed_names_gets_its_diagnosis(verdict):
+    said = verdict("02-identity-block", names_fixed)
+    assert said.startswith("look again: one block is right, but two do not fit")
+
+
+# Whatever the answer
+
+
+class Hostile:
+    """An answer that raises whatever is done to it."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("no attribute")
+
+    def __fail(self, *args, **options):
+        raise RuntimeError("no")
+
+    __eq__ = __hash__ = __repr__ = __iter__ = __len__ = __float__ = __call__ = __bool__ = __fail
+
+
+def raises(error):
+    def function(*args, **options):
+        raise error
+
+    return function
+
+
+GARBAGE = [
+    "",
+    "x" * 1000,
+    b"ab",
+    [],
+    {},
+    {"a": 1},
+    object(),
+    [object(), []],
+    Hostile(),
+    (Hostile(), 1, 2),
+    Hostile,
+    float("nan"),
+    float("inf"),
+    -1,
+    10**400,
+    1j,
+    np.zeros(3),
+    np.zeros((2, 2)),
+    layers.ReLU(),
+    layers.ReLU,
+    keras,
+    lambda: 1,
+    lambda *args, **options: 1000,
+    lambda *args, **options: object(),
+    lambda *args, **options: Hostile(),
+    lambda *args, **options: (Hostile(), 1),
+    lambda *args, **options: args[0],
+    raises(ValueError),
+    raises(SystemExit(1)),
+    raises(RecursionError("too deep")),
+    raises(RuntimeError(object())),
+]
+
+
+@pytest.mark.parametrize("answer", GARBAGE, ids=lambda answer: type(answer).__name__)
+@pytest.mark.parametrize("name", NAMES)
+def test_garbage_gets_a_sentence(verdict, name, answer):
+    said = verdict(name, answer)
+    assert said.startswith("look again: ")
+    assert "0x" not in said
+    assert len(said) < 600
+
+
+@pytest.mark.parametrize("name", ["01-residual", "02-identity-block", "03-depth"])
+def test_error_of_the_readers_function_is_told(verdict, name):
+    said = verdict(name, raises(TypeError("Add() takes no list")))
+    assert said.startswith("look again: your function raised TypeError: Add() takes no list")
+
+
+def test_colours_and_tensor_names_in_an_error_are_left_out():
+    error = ValueError(
+        "\x1b[1mno <KerasTensor shape=(1,), name=keras_tensor_3>\x1b[0m\n\nat 0x7f12"
+    )
+    assert core.error_told(error) == "ValueError: no <KerasTensor shape=(1,)>"
+
+
+def test_lines_are_short_enough_to_read(capsys):
+    exercises.check("02-parameters", 57600)
+    exercises.hint("02-parameters")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= core.WIDTH
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_check_says_the_same_twice_and_leaves_random_states_alone(verdict, name):
+    random.seed(3)
+    np.random.seed(3)
+    states = random.getstate(), np.random.get_state()
+    function = TABLES[name][0](next(iter(TABLES[name][2])))
+    assert verdict(name, function) == verdict(name, function)
+    assert random.getstate() == states[0]
+    np.testing.assert_equal(np.random.get_state(), states[1])
+
+
+def test_random_numbers_in_the_readers_function_are_the_same_each_time(verdict):
+    def function(depth):
+        return int(np.random.randint(10**6) + random.randrange(10**6)) + 10**6
+
+    assert verdict("03-depth", function) == verdict("03-depth", function)
+
+
+# Names and hints
+
+
+def test_every_exercise_has_a_right_answer_here_and_a_notebook_number():
+    assert tuple(RIGHT) == NAMES
+    assert all(re.fullmatch(r"\d\d-[a-z]+(-[a-z]+)*", name) for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_exercise_has_a_hint(capsys, name):
+    assert exercises.hint(name) is None
+    said = capsys.readouterr().out
+    assert said.startswith("hint: ")
+    assert len(said.split()) > 10
+
+
+@pytest.mark.parametrize("function", [lambda name: exercises.check(name, 1), exercises.hint])
+def test_unknown_name_is_an_error_that_names_the_nearest(function):
+    with pytest.raises(ValueError, match=r"nearest: '01-residual'.* Received: '01-residul'"):
+        function("01-residul")
+    with pytest.raises(ValueError, match=r"'02-identity-block'.* Received: 7"):
+        function(7)
+
+
+# Notebooks: what is wrong with the exercises of one, a line a problem
+
+LONGEST_STUB = 10
+CHECK = re.compile(r'rl\.exercises\.check\("([^"]+)"')
+SOLUTION = "<summary>Solution</summary>"
+
+
+def stubs(notebook):
+    """Return {name: index of the cell} of a notebook's exercises."""
+    return {
+        tag.removeprefix("exercise-"): index
+        for index, cell in enumerate(notebook.cells)
+        for tag in cell.metadata.get("tags", [])
+        if tag.startswith("exercise-")
+    }
+
+
+def following(notebook, name):
+    """Return the cells between an exercise's stub and the next one's."""
+    start = stubs(notebook)[name] + 1
+    stop = min((i for i in stubs(notebook).values() if i >= start), default=None)
+    return notebook.cells[start:stop]
+
+
+def checks(notebook, name):
+    """Return the cells that check an exercise."""
+    cells = [cell for cell in following(notebook, name) if cell.cell_type == "code"]
+    return [cell for cell in cells if name in CHECK.findall(cell.source)]
+
+
+def solutions(notebook, name):
+    """Return the Python code of an exercise's folded solutions."""
+    cells = [cell for cell in following(notebook, name) if cell.cell_type == "markdown"]
+    folded = [text for cell in cells for text in cell.source.split("<details>")[1:]]
+    folded = [text.split("</details>")[0] for text in folded if SOLUTION in text]
+    return [code for text in folded for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+
+
+def stdout(cell):
+    """Return what a cell printed; anything else that it put out shows as its kind."""
+    return "".join(
+        output.text if output.get("name") == "stdout" else f"<{output.output_type}>"
+        for output in cell.outputs
+    )
+
+
+def problems(notebook, registered):
+    """Return what is wrong with a notebook's exercises."""
+    found = stubs(notebook)
+    return [
+        *([f"{len(found)} exercises, expected 2 or more"] if len(found) < 2 else []),
+        *(
+            f"{name}: registered, but not in the notebook"
+            for name in registered
+            if name not in found
+        ),
+        *(f"{name}: not registered" for name in found if name not in registered),
+        *(f"{name}: a check without a stub" for name in all_checked(notebook) - found.keys()),
+        *(problem for name in found for problem in problems_of_one(notebook, name)),
+    ]
+
+
+def all_checked(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return {name for cell in cells for name in CHECK.findall(cell.source)}
+
+
+def problems_of_one(notebook, name):
+    cell = notebook.cells[stubs(notebook)[name]]
+    if len(cell.source.splitlines()) > LONGEST_STUB:
+        yield f"{name}: a stub of more than {LONGEST_STUB} lines"
+    if len(solutions(notebook, name)) != 1:
+        yield f"{name}: {len(solutions(notebook, name))} folded solutions"
+    if len(checks(notebook, name)) != 1:
+        yield f"{name}: {len(checks(notebook, name))} checks"
+    for check in checks(notebook, name):
+        if not stdout(check).startswith("not done yet: "):
+            yield f"{name}: saved output {stdout(check)[:40]!r}"
+
+
+def solved(notebook):
+    """Return a short notebook: the first code cell, then each solution and its check."""
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    cells = [v4.new_code_cell(first.source)]
+    for name in stubs(notebook):
+        cells.append(v4.new_code_cell(solutions(notebook, name)[0]))
+        cells.append(v4.new_code_cell(checks(notebook, name)[0].source))
+    return v4.new_notebook(cells=cells)
+
+
+def verdicts(notebook, folder):
+    """Run a notebook with its solutions filled in; return {name: what the check printed}."""
+    from nbclient import NotebookClient
+
+    short = solved(notebook)
+    resources = {"metadata": {"path": str(folder)}}
+    # TensorFlow's C++ log lines go to the terminal, as in build.py.
+    options = {"extra_arguments": ["--IPKernelApp.capture_fd_output=False", "--log-level=ERROR"]}
+    NotebookClient(
+        short, timeout=300, kernel_name="python3", resources=resources, **options
+    ).execute()
+    return dict(zip(stubs(notebook), map(stdout, short.cells[2::2]), strict=True))
+
+
+def registered_for(path):
+    return [name for name in NAMES if name.split("-")[0] == path.stem[:2]]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_notebook_has_its_exercises(path):
+    assert problems(nbformat.read(path, as_version=4), registered_for(path)) == []
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_folded_solution_is_correct(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    found = verdicts(notebook, tmp_path)
+    assert len(found) >= 2
+    wrong = {name: text for name, text in found.items() if not text.startswith("correct: ")}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("path", [p for p in PATHS if p.stem[:2] == "01"], ids=lambda p: p.stem)
+def test_the_table_of_shapes_is_that_of_the_check(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    for letter, (branch, skip, _) in notebook01.SHAPES.items():
+        assert f"| {letter} | {branch} | {skip} |" in text
+
+
+# The tests of notebooks find what they look for
+
+FAKE_LIBRARY = """\
+from types import SimpleNamespace
+
+def check(name, answer):
+    print("correct: yes." if answer == 42 else "look again: no.")
+
+rl = SimpleNamespace(exercises=SimpleNamespace(check=check))"""
+
+
+def folded(code):
+    return f"<details>\n{SOLUTION}\n\n```python\n{code}\n```\n\n</details>"
+
+
+def exercise(
+    name, solution="answer = 42", output="not done yet: replace `...`\n", stub="answer = ..."
+):
+    """Return the cells of an exercise."""
+    outputs = [v4.new_output("stream", name="stdout", text=output)]
+    check = f'rl.exercises.check("{name}", answer)'
+    return [
+        v4.new_code_cell(stub, metadata={"tags": [f"exercise-{name}"]}),
+        v4.new_code_cell(check, outputs=outputs),
+        v4.new_markdown_cell(folded(solution)),
+    ]
+
+
+def of(*exercises):
+    """Return a notebook of exercises."""
+    cells = [v4.new_markdown_cell("# Title"), v4.new_code_cell(FAKE_LIBRARY)]
+    # One by one: a cell that is there twice must become two.
+    cells = [deepcopy(cell) for cell in chain(cells, *exercises)]
+    for index, cell in enumerate(cells):
+        cell.id = f"cell-{index}"
+    return v4.new_notebook(cells=cells)
+
+
+A, B = exercise("09-a"), exercise("09-b")
+OUTPUT = "correct: yes.\n"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "found"),
+    [
+        (of(A, B), set()),
+        (of(A), {"1 exercises, expected 2 or more", "09-b: registered, but not in the notebook"}),
+        (of(A, B, exercise("09-c")), {"09-c: not registered"}),
+        (of(A, B[:2]), {"09-b: 0 folded solutions"}),
+        (of(A[:2], B), {"09-a: 0 folded solutions"}),
+        (of(A, B, B[2:]), {"09-b: 2 folded solutions"}),
+        (of(A, [B[0], B[2]]), {"09-b: 0 checks"}),
+        (of(A, B, B[1:2]), {"09-b: 2 checks"}),
+        (of(A, B, exercise("09-d")[1:2]), {"09-d: a check without a stub"}),
+        (of(A, exercise("09-b", output=OUTPUT)), {"09-b: saved output 'correct: yes.\\n'"}),
+        (of(A, exercise("09-b", output="")), {"09-b: saved output ''"}),
+        (of(A, exercise("09-b", stub="\n" * 10 + "...")), {"09-b: a stub of more than 10 lines"}),
+    ],
+)
+def test_problem_of_a_notebook_is_found(notebook, found):
+    assert set(problems(notebook, ["09-a", "09-b"])) == found
+
+
+def test_wrong_solution_is_found(tmp_path):
+    notebook = of(A, exercise("09-b", solution="answer = 41"))
+    assert verdicts(notebook, tmp_path) == {"09-a": "correct: yes.\n", "09-b": "look again: no.\n"}
