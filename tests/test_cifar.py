@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from example_code import copied_v1, copied_v2
 from keras import layers
 
 from resnet_lib import cifar, paper
@@ -130,60 +131,6 @@ def test_depth_counts_the_layers_with_weights():
         assert sum("shortcut" not in layer.name for layer in found) == depth
     basic = cifar.resnet_v2(SHAPE, 20, block="basic", form="paper")
     assert sum(isinstance(layer, (layers.Conv2D, layers.Dense)) for layer in basic.layers) == 20
-
-
-def copied_v1(depth):
-    """The example's v1, written from its description: what `form="example"` must equal."""
-
-    def resnet_layer(x, filters, kernel=3, strides=1, relu=True, bn=True):
-        x = layers.Conv2D(
-            filters,
-            kernel,
-            strides,
-            padding="same",
-            kernel_initializer="he_normal",
-            kernel_regularizer=keras.regularizers.L2(1e-4),
-        )(x)
-        x = layers.BatchNormalization()(x) if bn else x
-        return layers.ReLU()(x) if relu else x
-
-    inputs = keras.Input(SHAPE)
-    x = resnet_layer(inputs, 16)
-    for stage in range(3):
-        for block in range((depth - 2) // 6):
-            strides = 2 if stage and not block else 1
-            y = resnet_layer(x, 16 * 2**stage, strides=strides)
-            y = resnet_layer(y, 16 * 2**stage, relu=False)
-            if stage and not block:
-                x = resnet_layer(x, 16 * 2**stage, 1, strides, relu=False, bn=False)
-            x = layers.ReLU()(layers.add([x, y]))
-    x = layers.Flatten()(layers.AveragePooling2D(8)(x))
-    outputs = layers.Dense(10, activation="softmax", kernel_initializer="he_normal")(x)
-    return keras.Model(inputs, outputs)
-
-
-def copied_v2(depth):
-    """The example's v2, written from its description."""
-
-    def conv(x, filters, kernel=1, strides=1):
-        return layers.Conv2D(filters, kernel, strides, padding="same")(x)
-
-    def activated(x):
-        return layers.ReLU()(layers.BatchNormalization()(x))
-
-    inputs = keras.Input(SHAPE)
-    x, mid = activated(conv(inputs, 16, 3)), 16
-    for stage in range(3):
-        out = mid * (2 if stage else 4)
-        for block in range((depth - 2) // 9):
-            strides = 2 if stage and not block else 1
-            y = conv(activated(x) if stage or block else x, mid, 1, strides)
-            y = conv(activated(y), mid, 3)
-            y = conv(activated(y), out, 1)
-            x = layers.add([x if block else conv(x, out, 1, strides), y])
-        mid = out
-    x = layers.Flatten()(layers.AveragePooling2D(8)(activated(x)))
-    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@
 #
 # You need Python, numpy and the Keras functional API (`keras.Input`, layers, `keras.Model`), and you should have
 # trained a small convolutional network before. Reading takes about half an hour; running every cell takes
-# MINUTES on a CPU with 2 cores.
+# about a minute on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl
@@ -148,7 +148,7 @@ plain = {depth: trained(plain_block, depth) for depth in (8, 38)}
 rl.plots.curves(
     {f"plain, {depth} layers": history["loss"] for depth, history in plain.items()},
     ylabel="loss on the training images",
-    title=shapes.source,
+    title=f"four of {shapes.source}",
 )
 
 # %% [markdown]
@@ -204,7 +204,7 @@ rl.plots.curves(
     {f"plain, {depth} layers": history["loss"] for depth, history in plain.items()}
     | {f"residual, {depth} layers": history["loss"] for depth, history in residual.items()},
     ylabel="loss on the training images",
-    title=shapes.source,
+    title=f"four of {shapes.source}",
 )
 
 # %% [markdown]

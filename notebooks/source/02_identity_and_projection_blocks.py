@@ -8,7 +8,7 @@
 # - choose shortcut A, B or C, and say what each costs;
 # - predict the output shape and the number of parameters of a block before you run it.
 #
-# You need notebook 1. Reading takes about half an hour; running every cell takes MINUTES on a CPU with 2 cores.
+# You need notebook 1. Reading takes about half an hour; running every cell takes a quarter of a minute on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl

@@ -8,7 +8,7 @@
 # - read a feature-map figure, a loss plot and a learning-rate plot;
 # - train ResNet-20 and say what its record tells you.
 #
-# You need notebooks 1 and 2. Reading takes about half an hour; running every cell takes MINUTES on a CPU with 2 cores.
+# You need notebooks 1 and 2. Reading takes about half an hour; running every cell takes about 2 minutes on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl

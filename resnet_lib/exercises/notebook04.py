@@ -3,24 +3,24 @@
 from . import probes
 from .core import Exercise, Wrong, described, expect_numbers, judge_number, judge_numbers
 
-# 04-blocks: blocks in each stage of ResNet-164 v2
+# 04-blocks: blocks in each stage of ResNet-218 v2
 
 BLOCKS = {
-    27: "That solves 6n+2 = 164, the rule for basic blocks. What is it for bottleneck blocks?",
-    54: "That counts the blocks of all three stages, or the convolutions of one.",
-    162: "That counts the convolutions of all blocks.",
-    164 / 9: "Two of the 164 layers are in no block: take them away first.",
-    17: "That leaves out the first block of each stage. It counts like the others.",
+    36: "That solves 6n+2 = 218, the rule for basic blocks. What is it for bottleneck blocks?",
+    72: "That counts the blocks of all three stages, or the convolutions of one.",
+    216: "That counts the convolutions of all blocks.",
+    218 / 9: "Two of the 218 layers are in no block: take them away first.",
+    23: "That leaves out the first block of each stage. It counts like the others.",
 }
 
 
 def judge_blocks(answer):
-    """Judge the blocks in each stage of ResNet-164 v2."""
+    """Judge the blocks in each stage of ResNet-218 v2."""
     otherwise = (
         "Two layers are in no block; three stages share the others; a bottleneck has three "
         "convolutions."
     )
-    judge_number(answer, 18, BLOCKS, otherwise)
+    judge_number(answer, 24, BLOCKS, otherwise)
 
 
 # 04-preactivation
@@ -98,8 +98,8 @@ EXERCISES = {
         judge_blocks,
         hint="the rule is 9n+2: three stages of n blocks with three convolutions each, and two "
         "layers besides.",
-        why="the same depth is another network with another block: 164 layers are 18 bottleneck "
-        "blocks a stage, or 27 basic ones.",
+        why="the same depth is another network with another block: 218 layers are 24 bottleneck "
+        "blocks a stage, or 36 basic ones.",
     ),
     "04-preactivation": Exercise(
         judge_preactivation,
