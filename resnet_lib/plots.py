@@ -220,7 +220,9 @@ def gradient_norm(model, images, labels):
 
 @styled
 def feature_maps(model, input_shape=None):
-    """Draw the feature map that each stage puts out as a box: height, width and channels to scale.
+    """Draw the feature map that each stage puts out as a box, to scale.
+
+    Height goes up and channels go to the right, to one scale; width goes back, foreshortened.
 
     Args:
         model: a Keras functional model.
@@ -228,8 +230,8 @@ def feature_maps(model, input_shape=None):
             that has None.
 
     Returns:
-        Figure. One pixel is as long as one channel; where the channels would make the boxes
-        unreadably long, the title says by how much they are shortened.
+        Figure. One pixel of height is as long as one channel; where the channels would make the
+        boxes unreadably long, the title says by how much they are shortened.
 
     Raises:
         ValueError: if a height or width is not known.

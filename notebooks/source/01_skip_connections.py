@@ -4,7 +4,7 @@
 # Afterwards you can
 #
 # - say what degradation is, and show it in a training you have run yourself;
-# - write a skip connection, in two lines;
+# - write a skip connection, in one line;
 # - measure how a signal and its gradient travel through a deep network, and say what batch
 #   normalisation and the skip each do to them;
 # - say why the shapes must agree, why the addition comes before the ReLU, and how close to the
@@ -54,14 +54,13 @@ rl.plots.images(
     pictures[:16],
     [shapes.class_names[label] for label in labels[:16]],
     columns=8,
-    alt="Sixteen small pictures of circles, rings, crescents and semicircles on textured grounds.",
+    alt="Sixteen small pictures of circles, rings, crescents and semicircles on textured backgrounds.",
 )
 
 # %% [markdown]
-# Each picture shows one shape: a circle, a ring, a crescent or a semicircle. Size, place, rotation, colours and the ground
-# vary, and a bar may hide a part.
+# Each picture shows one shape: a circle, a ring, a crescent or a semicircle. Size, place, rotation, colours and the background vary, and a bar may hide a part.
 #
-# A network sees numbers around zero more easily than numbers around one half, so each picture gives up its mean.
+# Training is easier with inputs around zero, so subtract from each picture the mean of each colour.
 
 
 # %%
@@ -78,6 +77,7 @@ print("mean of all images:", round(float(abs(images.mean())), 3))
 # A layer, in this notebook, is a 3x3 convolution to 16 channels with batch normalisation (BN) behind it. BN
 # shifts and scales each channel to mean 0 and variance 1 over the batch; two learnt numbers a channel can undo that.
 # A plain block is two such layers, each with a ReLU.
+# (`batch_norm` and `gamma` are switches for later.)
 
 
 # %%
@@ -123,8 +123,9 @@ for depth in (8, 38):
 # block pass on what it gets: the same function. So the best loss on the training images that 38 layers can reach is no
 # higher than the best that 8 layers can reach.
 #
-# **Predict.** You train both for the same number of steps, with the same optimizer; the learning rate falls from 0.05 to zero.
-# Which one has the lower loss *on the training images*?
+# **Predict.** You train both for the same number of steps, with the same optimizer; the learning rate falls from 0.05
+# to zero. Which one has the lower loss *on the training images*? (In the profile "quick" you train for 7 epochs.
+# `rl.set_profile("full")`, right after the import, makes it 30.)
 
 # %%
 EPOCHS = 7 if rl.profile() == "quick" else 30
@@ -167,18 +168,19 @@ def compare(name, runs):
 compare("plain", plain)
 
 # %% [markdown]
-# This is **degradation** [1, figure 1]. It is not overfitting: an overfitted network has a *low* training loss. The
-# better solution exists, you have just described it, and the optimizer does not find it. What is hard to find is
+# This is **degradation** [1, figure 1]. It is not overfitting: an overfitted network has a *low* training loss. Could it
+# just be slow? The loss is still near ln 4 = 1.39, that of pure guessing; the paper trained its deep plain network three times as
+# long, and the problem stayed [1, section 4.1]. The better solution exists, we have just described it, and the optimizer does not find
+# it. What is hard to find is
 # a block that does nothing: two convolutions, two normalisations and two ReLUs must together give back what came in.
 #
-# ## The skip, in two lines
+# ## The skip, in one line
 #
 # So make doing nothing easy. Let the block compute only the *change* F(x), and add the input:
 #
 # $$y = \mathrm{ReLU}(F(x) + x)$$
 #
-# To do nothing, F has to be zero, and weights are zero easily. Compare with `plain_block`: one line is new
-# and the return is the second that belongs to it.
+# To do nothing, F has to be zero, and weights are easily driven to zero. Compare with `plain_block`: one line is new.
 
 
 # %%
@@ -209,7 +211,8 @@ rl.plots.curves(
 
 # %% [markdown]
 # Of the four networks, the plain one with 38 layers ends highest and the residual one with 38 layers ends lowest. One added
-# line has turned the order round.
+# line has turned the order round. In the first epoch, though, the residual networks are worse than guessing: what they put out is
+# larger, so the random last layer is more sure of wrong answers.
 
 # %%
 compare("plain", plain)
@@ -219,12 +222,14 @@ compare("residual", residual)
 # ## What gets through at the start
 #
 # Why can the optimizer not train the deep plain network? The usual answer is that gradients vanish. Do not believe
-# it: measure. Before any training, send 64 images through networks of 56 layers and look at two numbers:
+# it: measure. Before any training, send 64 images through networks of 56 layers, where effects are plainer than at 38, and
+# look at two numbers:
 #
 # - the variance of what each block puts out: is there still a signal?
 # - the norm of the gradient of the loss by each layer's kernel: how strongly does the loss pull at this layer?
 #
-# Measure both with and without BN, plain and residual.
+# Measure both with and without BN, plain and residual. `training=True` makes BN use the statistics of the batch, as in training.
+# Block 0 stands for the first layer.
 
 
 # %%
@@ -252,9 +257,10 @@ rl.plots.curves(
 )
 
 # %% [markdown]
-# Without BN, the plain network's signal fades by several powers of ten: at the end, all pictures look nearly alike. In the
-# residual network it is the other way round. Each block adds its own signal to one that is as large, so the
-# variance grows by a factor in each block.
+# Without BN, the plain network's signal fades by several powers of ten: at the end, every value is close to its mean, whatever
+# the picture shows. In the
+# residual network it is the other way round. Each block adds its own signal to one that is as large, so the variance
+# roughly doubles in each block.
 
 
 # %%
@@ -270,8 +276,10 @@ def gradients(**options):
 rl.plots.signals(gradients(batch_norm=False), title="without batch normalisation, before training")
 
 # %% [markdown]
-# The gradient of the plain network is small everywhere; that of the residual network is enormous everywhere. Neither
-# can be trained with an ordinary learning rate. Note that the skip alone has *not* solved anything yet.
+# Here the axis counts layers, from the first (0) to the dense layer (1). The gradient of the plain network is small everywhere,
+# smallest at the end, where the signal has faded: it does not shrink on its way back. That of the residual network is enormous
+# everywhere. With a learning rate of 0.05, the first network would hardly move, and the second would blow up. The skip alone has
+# *not* solved anything yet.
 
 # %%
 rl.plots.curves(
@@ -300,11 +308,14 @@ for name, signal in with_bn.items():
 # first layer it is thousands of times as large as at the last convolution. Going backwards, each layer of BN and ReLU enlarges it
 # a little, and the layers multiply [3]. A step that suits the last layers is far too large for the first ones.
 # The authors of the ResNet, too, found vanishing gradients unlikely; in their plain networks of up to 34 layers the gradients
-# looked healthy, and they left the cause open [1, section 4.1].
+# looked healthy, and they left the cause open [1, section 4.1]. You measured a
+# deeper and narrower network, before training. That the explosion *causes* the degradation is plausible; this measurement does
+# not prove it.
 #
-# In the residual network, the norms stay within a factor of ten or so, but for the dense layer at the end. The skip gives the gradient a way back past
-# every block: the derivative of $x + F(x)$ is $1 + F'(x)$, and the 1 is there whatever F does. BN and skip work
-# together: BN keeps the sum from growing by a factor, the skip keeps the gradient even.
+# In the residual network, the norms stay within a factor of ten or so, but for the dense layer at the end. The skip gives the gradient a way
+# back around every branch: the derivative of $x + F(x)$ is $1 + F'(x)$. (Where the sum is negative, the last ReLU sets it to zero.)
+# The 1 alone would not stop an explosion. But the stream grows from block to block, and the BN of a branch divides by its
+# size, so $F'$ gets smaller the deeper the block lies. The factors come close to 1, and their product grows slowly.
 #
 # ## Shapes must agree
 #
@@ -315,8 +326,8 @@ for name, signal in with_bn.items():
 layers.Add()([keras.Input((32, 32, 16)), keras.Input((16, 16, 32))])
 
 # %% [markdown]
-# Read the last line of the error: it names both shapes, without the batch. Whenever you meet it, a stride or a number of channels
-# has changed inside the block but not on the skip. Notebook 2 shows the three ways to adapt the skip.
+# Read the last line of the error: it names both shapes, without the batch. Whenever you meet it, a stride, a padding or a number of channels differs between the
+# block and the skip. Notebook 2 shows the three ways to adapt the skip.
 #
 # ## Add first, then ReLU
 #
@@ -351,11 +362,11 @@ rl.plots.curves(
 )
 
 # %% [markdown]
-# With the addition before the ReLU, values go up and down. With the addition after it, no value ever falls, and the
+# With the addition before the ReLU, some values fall, and the mean climbs more and more slowly. With the addition after it, no value ever falls, and the
 # mean climbs in a straight line: all that a block can do with a channel is raise it. In the paper's experiment with
 # 110 layers, this order takes the test error on CIFAR-10 from 6.61 % to 7.84 % [2, table 2, "ReLU before addition"].
 #
-# (Notebook 4 takes the ReLU off the main path altogether. That is a third order, and a better one.)
+# (Notebook 4 takes the ReLU off the path of the skip altogether. That is a third order, and a better one.)
 #
 # ## How close to the identity does a block start?
 #
@@ -399,14 +410,16 @@ print("largest change by any of the 27 blocks:", max(abs(end - ends[0]).max() fo
 
 # %% [markdown]
 # Zero, not about zero. F(x) is exactly 0, and the ReLU behind the addition does nothing to an x that is not negative. The
-# 56-layer network starts as a network of 2 layers, and each block grows from nothing. (Only gamma gets a gradient in the first step;
-# the convolutions follow as soon as it has left zero.)
+# 56-layer network starts as a network of 2 layers, and each block grows from nothing. (In each block, only gamma and
+# beta of this last BN get a gradient in the first step; the rest of the branch follows as soon as gamma has left zero.) Goyal et
+# al. train ResNet-50 in this way [4, section 5.1].
 #
 # ## Summary
 #
 # - Degradation: a deeper plain network ends with a *higher training loss*. It is a problem of optimization.
 # - The skip: `y = Add()([y, x])` before the last ReLU. A block then learns a change, and no change is easy.
-# - In a plain network with batch normalisation, gradients explode towards the first layers; the skip keeps them even.
+# - In a plain network with batch normalisation, gradients explode towards the first layers, before training;
+#   the skip keeps them even.
 # - The shapes of both branches must be equal. A ReLU before the addition leaves only growth.
 # - A zero gamma in the last normalisation makes a block start as exactly the identity.
 
@@ -427,6 +440,7 @@ print("largest change by any of the 27 blocks:", max(abs(end - ends[0]).max() fo
 # %% tags=["exercise-01-residual"]
 def residual(x, branch):
     """Return the output of a residual block: the ReLU of branch and skip."""
+    ...
 
 
 # %%
@@ -469,8 +483,9 @@ rl.exercises.check("01-gradient", gradient)
 # gradient = 1 - 0.3
 # ```
 #
-# The skip contributes 1, the branch −0.3. Twenty such layers in a row change the size of a gradient by a factor of
-# $0.3^{20}$ without skips and of $0.7^{20}$ with them: millions of times as much.
+# The skip contributes 1, the branch −0.3. If every derivative were −0.3, twenty layers in a row would change the size of a
+# gradient by $0.3^{20}$ without skips and by $0.7^{20}$ with them: millions of times as much. That is the vanishing
+# case; with batch normalisation you have seen the opposite one.
 #
 # </details>
 
@@ -517,3 +532,4 @@ rl.exercises.check("01-shapes", pairs)
 # 2. K. He, X. Zhang, S. Ren, J. Sun: *Identity Mappings in Deep Residual Networks*, 2016, arXiv 1603.05027.
 # 3. G. Yang, J. Pennington, V. Rao, J. Sohl-Dickstein, S. S. Schoenholz: *A Mean Field Theory of Batch
 #    Normalization*, 2019, arXiv 1902.08129.
+# 4. P. Goyal and others: *Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour*, 2017, arXiv 1706.02677.

@@ -3,7 +3,7 @@
 #
 # Afterwards you can
 #
-# - write the two blocks that every residual network is made of, the identity block and the projection block (also
+# - write the two blocks that most residual networks are made of, the identity block and the projection block (also
 #   called convolutional block), in the basic and in the bottleneck shape;
 # - choose shortcut A, B or C, and say what each costs;
 # - predict the output shape and the number of parameters of a block before you run it.
@@ -51,8 +51,8 @@ def identity_block(x, filters):
 
 
 # %% [markdown]
-# The convolutions have no bias. The BN that follows subtracts each channel's mean, and the bias with it; its own shift
-# (beta) does the bias' work.
+# The convolutions have no bias. The BN that follows would subtract a bias again, with the channel's mean; its own shift, beta,
+# takes the bias's place.
 #
 # **Predict.** An identity block with 16 channels gets a feature map of 32x32x16. How many trainable parameters does
 # it have? Count kernels (height x width x channels in x channels out), then BN (a scale and a shift for each channel).
@@ -105,7 +105,7 @@ print("on the branch:", changing_branch(inputs, 32, strides=2).shape[1:])
 
 # %% [markdown]
 # You have seen in notebook 1 that `Add` refuses. Something on the skip has to turn 32x32x16 into 16x16x32. He et al.
-# compare three options [1, section 3.3 and 4.1].
+# compare three options [1, sections 3.3 and 4.1].
 #
 # ## Option B: a projection
 #
@@ -137,7 +137,8 @@ print("by counting:", rl.count_parameters(block).trainable)
 
 # %% [markdown]
 # With stride 2, the projection never looks at three of four pixels. That is less of a loss than it seems: the 3x3 convolutions
-# of the branch do look at them. Make it visible: which pixels of the input can change the output?
+# of the branch do look at them. Make it visible: which pixels of the input can change
+# the output? A pixel whose gradient is zero cannot.
 
 
 # %%
@@ -164,7 +165,7 @@ for name, model in {"skip": skip, "branch": branch}.items():
 # %% [markdown]
 # ## Option A: no parameters at all
 #
-# Keep every second pixel, and fill the new channels with zeros. Nothing is learnt on the skip, so nothing can be learnt wrong.
+# Keep every second pixel, and fill the new channels with zeros. Nothing is learnt on the skip.
 
 
 # %%
@@ -180,7 +181,9 @@ print("channel 0:\n", padded[0, :, :, 0])
 print("channels 1 and 2:", padded[0, :, :, 1:].ravel())
 
 # %% [markdown]
-# The library does the same with Keras' own pooling and padding layers, so that a model can be saved and loaded anywhere. Same result:
+# The library does the same with Keras' own pooling and padding layers: a model made of Keras' layers alone can be loaded where
+# `resnet_lib` is not installed. You may skip the code. It uses a trick: a padding layer that takes the last two axes for height and
+# width. (`split` cuts off the docstring.) Same result:
 
 # %%
 print(inspect.getsource(rl.blocks.zero_padded_identity).split('"""')[2])
@@ -217,8 +220,8 @@ for option, error in rl.paper.IMAGENET_34_ERROR.items():
     print(f"ResNet-34, option {option}: {error:.2f} % top-1 error")
 
 # %% [markdown]
-# (ImageNet validation, 10-crop; [1, table 3].) The differences are small. So the projections are *not* what solves
-# degradation: the identity is enough.
+# (ImageNet validation, 10-crop; [1, table 3].) The plain network of 34 layers has 28.54 % [1, table 2]. Next to that, the
+# differences are small. So the *projections* are not what solves degradation: the identity is enough.
 #
 # ## Your block and the library's
 #
@@ -251,8 +254,8 @@ same(mine, on_its_own(rl.blocks.basic_block, (8, 8, 16), 16, name="b"), (8, 8, 1
 
 # %% [markdown]
 # For the projection block, the weights must come in the same order. Keras lists layers in the order in which the graph needs
-# them; here both list the projection after the second convolution. Were the order different, `set_weights` would refuse, because the shapes
-# would not fit.
+# them; here both list the projection after the second convolution. Were the kernels in another order, `set_weights` would refuse. Two normalisations of
+# 32 channels could be exchanged without an error; then the outputs would differ.
 
 # %%
 mine = on_its_own(projection_block, (8, 8, 16), 32)
@@ -278,7 +281,8 @@ def bottleneck_block(x, filters, strides=1):
 
 
 # %% [markdown]
-# `filters` is the narrow width. The block puts out four times as many channels. The `if` makes it an identity block or a
+# `filters` is the narrow width, or mid-width. The block puts out four times as many channels; the library calls the four
+# `expansion`. The `if` makes it an identity block or a
 # projection block, whichever fits.
 #
 # **Predict.** Two blocks on a map of 16x16x256: a basic block with 256 filters, a bottleneck block with 64. Which has more
@@ -300,7 +304,20 @@ print(f"basic / bottleneck: {rl.count_parameters(wide).trainable / by_hand:.1f}"
 
 # %% [markdown]
 # So for the same input and output, a bottleneck block has about a seventeenth of the parameters, with three layers in place of
-# two. That is what makes ResNet-50, 101 and 152 affordable.
+# two. No network has both on the same map, though. The paper compares the basic block on 64 channels, the widest that ResNet-34 has at
+# this size, with a bottleneck on 256 [1, figure 5]:
+
+# %%
+for name, block, channels, filters in (
+    ("basic", identity_block, 64, 64),
+    ("bottleneck", bottleneck_block, 256, 64),
+):
+    cost = rl.count_multiply_adds(on_its_own(block, (56, 56, channels), filters))
+    print(f"{name:>10} on 56x56x{channels}: {cost:,} multiply-adds")
+
+# %% [markdown]
+# For about the same cost, the bottleneck carries four times the channels. That is what makes ResNet-50, 101 and 152
+# affordable.
 #
 # The library's bottleneck has one more option: *which* convolution takes the stride. The paper gives it to the first 1x1. Many
 # libraries give it to the 3x3 ("v1.5"): it costs more and skips fewer pixels.
@@ -318,10 +335,10 @@ library = on_its_own(rl.blocks.bottleneck_block, (8, 8, 64), 32, 2, name="b")
 same(mine, library, (8, 8, 64))
 
 # %% [markdown]
-# ## Two blocks in a row
+# ## Two stages in a row
 #
-# A stage is a projection block followed by identity blocks. Stack one of each and look at the shapes. This is all that
-# notebook 3 does, with more of them.
+# A stage is a row of blocks. Where the shape changes, its first block is a projection block; all others are identity blocks. Stack
+# one block of 16 channels and two of 32, and look at the shapes. Notebook 3 does the same with more blocks.
 
 # %%
 inputs = keras.Input((32, 32, 16))
@@ -332,12 +349,13 @@ two_stages = keras.Model(inputs, x, name="two stages")
 rl.plots.feature_maps(two_stages)
 
 # %% [markdown]
-# Each box is what a stage puts out, to scale: a pixel is as long as a channel. From the first stage to the second, the face of
-# the box shrinks to a quarter while its length doubles. Half as many numbers leave the stage.
+# Each box is what a stage puts out. Height goes up and channels go to the right, both to the same scale; width goes back,
+# foreshortened. From the first stage to the second, height and width halve and the channels double: half as many numbers.
 #
 # ## Summary
 #
-# - Identity block: shapes agree, the skip is the input itself. Projection block: they do not, the skip has a 1x1 convolution.
+# - Identity block: shapes agree, the skip is the input itself. Projection block: the shapes differ, the skip has a 1x1
+#   convolution.
 # - Shortcut A pads with zeros and is free; B projects where the shape changes; C projects everywhere and is not worth it.
 # - Parameters come from kernels (k x k x in x out) and BN (2 for each channel), not from height and width.
 # - A bottleneck narrows, works, widens: three layers, far fewer parameters.
@@ -387,19 +405,20 @@ rl.exercises.check("02-parameters", parameters)
 
 
 # %% tags=["exercise-02-identity-block"]
-def identity_block(x, filters, name):
+def my_identity_block(x, filters, name):
     """Return the output of a basic residual block; it has the shape of `x`."""
+    ...
 
 
 # %%
-rl.exercises.check("02-identity-block", identity_block)
+rl.exercises.check("02-identity-block", my_identity_block)
 
 # %% [markdown]
 # <details>
 # <summary>Solution</summary>
 #
 # ```python
-# def identity_block(x, filters, name):
+# def my_identity_block(x, filters, name):
 #     """Return the output of a basic residual block; it has the shape of `x`."""
 #     options = dict(kernel_size=3, padding="same", use_bias=False, kernel_initializer="he_normal")
 #     y = layers.Conv2D(filters, name=f"{name}_conv1", **options)(x)

@@ -4,9 +4,11 @@
 # Afterwards you can
 #
 # - build ResNet-20, 32, 44, 56, 110 and 1202, and explain the depth formula 6n+2;
-# - recompute the parameters of the paper's table 6 and explain every difference between the three forms in use;
+# - recompute the parameters of the paper's table 6 and explain every difference in parameters between the three
+#   forms in use;
 # - read a feature-map figure, a loss plot and a learning-rate plot;
 # - train ResNet-20 and say what its record tells you.
+# ("Version 2", in notebook 4, puts the layers of a block into another order.)
 #
 # You need notebooks 1 and 2. Reading takes about half an hour; running every cell takes about 2 minutes on a CPU with 2 cores.
 
@@ -76,8 +78,7 @@ by_hand = keras.Model(inputs, outputs, name="by_hand")
 print(rl.count_parameters(by_hand))
 
 # %% [markdown]
-# An untrained network knows nothing. With ten classes, a guess of 10 % for each has a loss of ln 10. Is yours near
-# that?
+# An untrained network knows nothing. With ten classes, a guess of 10 % for each has a loss of ln 10. Is yours near that? (`form="standard"` is the network that you have just built; more on forms below.)
 
 # %%
 shapes = rl.datasets.shapes(train=5000, validation=500, test=1000)
@@ -91,8 +92,8 @@ loss = keras.losses.sparse_categorical_crossentropy(labels, untrained(pictures, 
 print(f"loss of an untrained network: {float(loss.numpy().mean()):.3f}, ln 10: {np.log(10):.3f}")
 
 # %% [markdown]
-# It is somewhat worse than knowing nothing: the head's random weights make it *sure* of something, at random. A loss far
-# above this, or not a number, is a mistake in the network or in the scaling of the pictures.
+# That is worse than an even guess: the stream has grown from block to block (notebook 1), so random weights in the head give
+# confident, random answers. A loss of 10, or not a number, would point to a mistake in the network or in the scaling of the pictures.
 #
 # ## The library's builder
 #
@@ -125,17 +126,17 @@ for training in (True, False):
 rl.plots.feature_maps(library)
 
 # %% [markdown]
-# Each box is what a stage puts out; a pixel is as long as a channel. Height and width halve from stage to stage while the
-# channels double. The volume halves each time. So does the number of places where a kernel is applied, by four, while
-# the kernels themselves grow by four: an identity block costs the same number of multiply-adds in every stage.
+# Each box is what a stage puts out. Height and channels have the same scale; width goes back, foreshortened. From stage to
+# stage, height and width halve while the channels double, so the volume halves. A kernel is then applied at a quarter of the places, but has
+# four times the weights: an identity block costs the same number of multiply-adds in every stage.
 
 # %%
 for stage, reach in rl.receptive_field(library).items():
     print(f"{stage}: one pixel sees {reach} pixels of the image across")
 
 # %% [markdown]
-# That is the **receptive field**. At the end of stage 2, one pixel of the feature map already depends on more than the 32
-# pixels that the image is wide.
+# That is the **receptive field**. At the end of stage 2 it is 37 pixels across, wider than the image: a pixel in the middle
+# of that feature map depends on the whole image.
 #
 # ## ResNet-56, read aloud
 #
@@ -181,7 +182,8 @@ for row in rl.paper.TABLE_6.rows:
     print(f"{row.depth:5} {n:3} {count:10,} {row.parameters:8} M {row.error:10.2f} %")
 
 # %% [markdown]
-# Every printed number is the counted one, rounded. (The error of ResNet-110 is the best of five runs. ResNet-1202 trains
+# Every printed number is the counted one, rounded. At 20 layers that proves little: other ways of building it round to 0.27 M as well,
+# as you will see. (The error of ResNet-110 is the best of five runs. ResNet-1202 trains
 # well and still tests worse than ResNet-110; the paper takes that for overfitting: 19 million parameters for 50,000
 # pictures.)
 #
@@ -196,9 +198,17 @@ for form, model in forms.items():
     print(f"{form:>8}: {rl.count_parameters(model)}")
 
 # %% [markdown]
-# `"standard"` is what today's reproductions use. `"example"` is the code that most people have copied, the Keras CIFAR-10
-# example. Many pages quote its *total*, with the moving statistics of BN, which are not trained.
+# `"standard"` is what many PyTorch reproductions use. `"example"` is the widely copied Keras CIFAR-10 example. Many pages quote its *total*, with the moving statistics of BN, which are not trained.
 #
+# Which of them is the paper's? ResNet-56 decides, because there the forms round differently:
+
+# %%
+for form in FORMS:
+    millions = rl.count_parameters(rl.resnet_v1((32, 32, 3), 56, form=form)).trainable / 1e6
+    print(f"ResNet-56, {form:>8}: {millions:.4f}, rounded {millions:.2f} million")
+print("printed in the paper:", rl.paper.TABLE_6.row(56).parameters, "million")
+
+# %% [markdown]
 # Take each network apart, by what the parameters are for.
 
 
@@ -232,6 +242,9 @@ print(f"{'trainable':12}" + "".join(f"{sum(parts[form].values()):10,}" for form 
 # - **biases**: "example" has one for each output channel of each convolution. They do nothing, because the BN behind them
 #   subtracts them again; only the biases of the two projections, which have no BN, have an effect.
 #
+# One difference has no parameters. In "example", and only there, the loss also contains 0.0001 times the sum of the squares of all
+# convolution weights (L2 regularisation). "example" is the form that `rl.resnet_v1` builds unless told otherwise.
+#
 # Check the arithmetic:
 
 # %%
@@ -243,8 +256,8 @@ print(count["standard"] - count["paper"], "=", kernels_of_projections + bn_of_pr
 print(count["example"] - count["paper"], "=", kernels_of_projections + biases)
 
 # %% [markdown]
-# **Predict.** You add a constant to a bias that stands before a BN, and train on. What changes? Try it: set all the biases of
-# the form "example" that have a BN behind them to large random numbers, and compare outputs in training mode.
+# **Predict.** You add a constant to a bias that stands before a BN. What changes in the output? Try it: set all the biases of the
+# form "example" that have a BN behind them to large random numbers, and compare outputs in training mode.
 
 # %%
 example = forms["example"]
@@ -259,8 +272,10 @@ print("largest change of a probability is below 0.001:", bool(abs(after - before
 # %% [markdown]
 # ## Train it
 #
-# `rl.train` does what the Keras example does: Adam at a learning rate that falls in steps, batches of 32, the mean image
-# subtracted, random crops and flips, the best weights by validation kept. A recipe is data; print it:
+# `rl.train` follows the Keras example: Adam at a learning rate that falls in steps, batches of 32, the mean image subtracted, random
+# flips. Two things differ: random crops in place of shifts, and the best weights are chosen on validation images, not on the test
+# images. A recipe is data; print it. (`reduce_on_plateau` lowers the rate when the loss stands still. The example installs it, and its
+# schedule then overrides it in every epoch.)
 
 # %%
 for name, value in rl.recipes.EXAMPLE.as_dict().items():
@@ -288,20 +303,22 @@ print(run.record["model"]["name"], "trained on", run.source)
 rl.plots.loss(run)
 
 # %% [markdown]
-# Left: the loss on the training images falls, at first in every epoch. The loss on the validation images, which the network
-# does not train on, jumps about for as long as the rate is high, and settles when the rate falls. Right: the same for the
-# accuracy. A good part of it arrives in the very epoch in which the rate falls first.
+# Left: the loss on the training images (with its L2 penalty) falls, quickly at first. The loss on the validation images, which the network
+# does not train on, jumps about for as long as the rate is high, and settles when the rate falls. Right: the same for the accuracy. The validation accuracy jumps in the epoch in which
+# the rate first falls; the training accuracy rises smoothly through it.
 
 # %%
 rl.plots.learning_rate(run)
 
 # %% [markdown]
-# The rates that this run had: the schedule of 200 epochs, compressed. Find the first fall here and in the figure above.
+# The rates that this run had: the schedule of 200 epochs, compressed. (With few epochs, a fall can be lost between two of
+# them.) Find the first fall here and in the figure above.
 
 # %%
 results = run.record["results"]
 print("test accuracy of the last epoch is above 60 %:", results["test_accuracy_last"] > 0.6)
 print("the best epoch was chosen on the", results["chosen_on"], "images")
+print("kept in the record:", *results)
 
 # %% [markdown]
 # The record keeps both: the accuracy of the last epoch, and that of the weights which were best on the *validation* images.
@@ -319,12 +336,15 @@ some = np.random.default_rng(1).choice(len(shapes.test), 10, replace=False)
 probabilities = run.model.predict(shapes.test.images[some], verbose=0)
 rl.plots.images(
     shapes.test.images[some],
-    [shapes.class_names[k] for k in probabilities.argmax(axis=1)],
-    alt="Ten test pictures of shapes, each under the name that the trained network gives it.",
+    [
+        f"{shapes.class_names[guess]}\n({shapes.class_names[truth]})"
+        for guess, truth in zip(probabilities.argmax(axis=1), shapes.test.labels[some], strict=True)
+    ],
+    alt="Ten test pictures of shapes, each under the network's name for it and the true one.",
 )
 
 # %% [markdown]
-# Each picture stands under the name that your network gives it. Do you find one that it gets wrong?
+# Each picture stands under the name that your network gives it, and then the true one.
 #
 # ## Summary
 #
@@ -332,7 +352,7 @@ rl.plots.images(
 # - Table 6 counts trainable parameters, with shortcut A and without biases. All six numbers come out.
 # - "standard" adds projections with BN; "example" adds projections and biases. Biases before a BN do nothing.
 # - Height and width halve, channels double, and every identity block costs the same.
-# - The schedule matters: accuracy arrives when the rate falls. Choose on validation, report the last epoch too.
+# - When the rate first falls, the validation curves settle. Choose on validation, report the last epoch too.
 
 # %% [markdown]
 # ## Exercises
@@ -408,6 +428,7 @@ rl.exercises.check("03-biases", biases)
 # %% tags=["exercise-03-depth"]
 def blocks_per_stage(depth):
     """Return n where depth = 6n+2 and n is at least 1, else None."""
+    ...
 
 
 # %%
