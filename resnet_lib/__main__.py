@@ -12,16 +12,22 @@ def main(arguments=None):
     try:
         options.run(options)
     except (ValueError, TypeError, OSError) as error:
-        print(f"resnet_lib: {error}", file=sys.stderr)
+        print(_told("resnet_lib", error, error), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("resnet_lib: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(_told("\nresnet_lib", "stopped", stop), file=sys.stderr)
         return 130
     return 0
 
 
+def _told(who, what, error):
+    return "\n".join([f"{who}: {what}", *getattr(error, "__notes__", [])])
+
+
 def _parser():
-    parser = argparse.ArgumentParser(prog="python -m resnet_lib", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m resnet_lib", description="Train residual networks."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a network and keep the run in a folder")
     train.set_defaults(run=_train)
@@ -29,7 +35,7 @@ def _parser():
     add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, …")
     add("--dataset", choices=DATASETS, default="cifar10")
     add("--out", required=True, metavar="FOLDER", help="folder for the run; must not exist")
-    add("--form", default="example", help="example (default), paper or standard")
+    add("--form", default="example", help="example (default), paper or, for v1 and plain, standard")
     add("--epochs", type=int, metavar="N", help="default: the recipe's, 200")
     add("--batch-size", type=int, metavar="N", help="default: the recipe's, 32")
     add("--limit", type=int, metavar="N", help="train on the first N images only")

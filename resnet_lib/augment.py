@@ -9,6 +9,8 @@ is resumed, or shared out over machines, sees the pictures that an uninterrupted
 
 import numpy as np
 
+from .datasets.base import check_count
+
 MODES = ("constant", "reflect")
 
 
@@ -54,8 +56,10 @@ def offsets(index, *, epoch, seed, pad=4):
         ValueError: an argument is not a whole number, or negative.
     """
     index = _check_index(index)
-    for name, value in (("epoch", epoch), ("seed", seed), ("pad", pad)):
-        _check_whole(name, value)
+    epoch, seed, pad = (
+        check_count(name, value, least=0)
+        for name, value in (("epoch", epoch), ("seed", seed), ("pad", pad))
+    )
     key = _mix(_mix(np.array([seed % 2**64], np.uint64)) + np.uint64(epoch % 2**64))
     bits = _mix(key + index.astype(np.uint64))
     places = np.uint64(2 * pad + 1)
@@ -129,7 +133,7 @@ def _check_images(images, index, pad, mode):
         )
     if mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, received {mode!r}")
-    _check_whole("pad", pad)
+    check_count("pad", pad, least=0)
     most = min(images.shape[1:3]) - 1
     if mode == "reflect" and pad > most:
         raise ValueError(
@@ -147,12 +151,3 @@ def _check_index(index):
     if len(index) and index.min() < 0:
         raise ValueError(f"index: expected whole numbers from 0, received {index.min()}")
     return index
-
-
-def _check_whole(name, value):
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or value < 0:
-        nearest = "; the nearest valid value is 0" if whole else ""
-        raise ValueError(
-            f"{name}: expected a whole number, at least 0, received {value!r}{nearest}"
-        )

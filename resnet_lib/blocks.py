@@ -130,6 +130,8 @@ def shortcut_branch(x, filters, strides=1, *, shortcut="B", projection_bn=True, 
     """
     if shortcut not in SHORTCUTS:
         raise ValueError(f"Expected shortcut 'A', 'B' or 'C'. Received: shortcut={shortcut!r}")
+    if isinstance(strides, bool) or not isinstance(strides, int):
+        raise TypeError(f"Expected `strides` to be an integer. Received: {strides!r}")
     same_shape = strides == 1 and x.shape[-1] == filters
     if same_shape and shortcut != "C":
         return x

@@ -122,9 +122,14 @@ def stack(block, x, filters, n, *, stage, **options):
         The last block's output.
     """
     for index in range(1, n + 1):
-        strides = 2 if stage > 1 and index == 1 else 1
+        strides = strides_of(stage, index)
         x = block(x, filters, strides, name=f"stage{stage}_block{index}", **options)
     return x
+
+
+def strides_of(stage, index):
+    """Stride of a block: 2 for the first block of stages 2 and 3, else 1."""
+    return 2 if stage > 1 and index == 1 else 1
 
 
 def resnet_v2(
@@ -177,7 +182,7 @@ def resnet_v2(
 def _preactivation_stack(x, n, *, stage, form, block, **options):
     """The blocks of one stage of a v2 network; each form starts its stages in its own way."""
     for index in range(1, n + 1):
-        strides = 2 if stage > 1 and index == 1 else 1
+        strides = strides_of(stage, index)
         where = {
             "preactivation": _where_to_activate(form, stage, index),
             "name": f"stage{stage}_block{index}",
@@ -210,7 +215,11 @@ def _model(inputs, x, num_classes, depth, name):
     """Put the head on: global average pooling, then softmax."""
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
     softmax = layers.Dense(
-        num_classes, activation="softmax", kernel_initializer="he_normal", name="head_dense"
+        num_classes,
+        activation="softmax",
+        kernel_initializer="he_normal",
+        dtype="float32",  # A softmax in half precision loses small probabilities.
+        name="head_dense",
     )
     allow_depth(depth)
     return keras.Model(inputs, softmax(x), name=name)
@@ -221,7 +230,7 @@ def allow_depth(depth):
 
     Keras walks through a graph with one Python call inside another for each layer of it, four or
     five for each layer that has weights. It does so when a model is built, cloned and loaded, so
-    the limit stays up. To load a saved ResNet-1001 in a new process, call this first.
+    the limit stays up. To load a saved ResNet-1202 in a new process, call this first.
     """
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 5 * depth))
 
@@ -277,7 +286,7 @@ def build(model_id, input_shape, num_classes=10, *, form="example"):
 
 def valid_depths(block="basic"):
     """The depths that exist, as a range: 6n+2 of "basic" blocks, 9n+2 of "bottleneck" blocks."""
-    step, smallest, largest = DEPTHS[block]
+    step, smallest, largest = _choose("block", block, DEPTHS)
     return range(smallest, largest + 1, step)
 
 

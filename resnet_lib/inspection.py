@@ -98,12 +98,16 @@ def feature_maps(model, input_shape=None):
         if is_map and stage != "head":
             last[stage] = (tuple(shape[1:]), name)
             blocks.setdefault(stage, set()).add(block)
-    if len(last) > 1:  # Layers outside the stages: preprocessing.
+    if _has_stages(last):  # Layers outside of them: preprocessing.
         last.pop(OTHER, None)
     return [
         FeatureMap(stage, shape, len(blocks[stage] - {None}), name)
         for stage, (shape, name) in last.items()
     ]
+
+
+def _has_stages(names):
+    return any(name.startswith("stage") for name in names)
 
 
 def _stage_and_block(layer_name):
@@ -113,11 +117,12 @@ def _stage_and_block(layer_name):
 
 def _at_shape(model, input_shape):
     """The model itself, or a copy of it with another input shape."""
-    if not hasattr(_graph(model), "_nodes_by_depth"):
-        raise ValueError(f"Expected a Keras functional or sequential model. Received: {model!r}")
+    _nodes(model)  # Refuses what is no model.
     if input_shape is None:
         return model
-    return keras.models.clone_model(model, input_tensors=keras.Input(tuple(input_shape)))
+    shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+    inputs = [keras.Input(tuple(shape)) for shape in shapes]
+    return keras.models.clone_model(model, inputs if len(inputs) > 1 else inputs[0])
 
 
 def _nodes(model):
@@ -126,13 +131,26 @@ def _nodes(model):
     A layer that is shared has a node for each call. Nodes have no public name in Keras; the
     package's own `summary` and `plot_model` read them in this way too.
     """
-    by_depth = _graph(model)._nodes_by_depth
+    functional = getattr(model, "_functional", model)  # A sequential model has one inside.
+    by_depth = getattr(functional, "_nodes_by_depth", None)
+    if by_depth is None:
+        raise ValueError(
+            "Expected a Keras functional model, or a sequential one that is built. "
+            f"Received: {model!r}"
+        )
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 
-def _graph(model):
-    """The functional model behind a sequential one; any other object itself."""
-    return getattr(model, "_functional", model)
+def _flat_nodes(model):
+    """The same, for what cannot look into a model that is nested in another."""
+    nodes = _nodes(model)
+    for node in nodes:
+        if isinstance(node.operation, (keras.Model, layers.Wrapper)):
+            raise ValueError(
+                f"Expected a flat model. Received: {model.name}, with '{node.operation.name}' "
+                "nested in it; take that one, or build the model from the tensors of its layers."
+            )
+    return nodes
 
 
 def count_multiply_adds(model, input_shape=None):
@@ -159,7 +177,9 @@ def count_multiply_adds(model, input_shape=None):
 def _node_multiply_adds(node):
     layer = node.operation
     if isinstance(layer, keras.Model):
-        return count_multiply_adds(layer, node.input_tensors[0].shape[1:])
+        return count_multiply_adds(layer, [tensor.shape[1:] for tensor in node.input_tensors])
+    if isinstance(layer, layers.Wrapper):
+        raise ValueError(f"Layers inside a wrapper are not counted. Received: '{layer.name}'")
     kernels = _kernels(layer)
     if not kernels:
         return 0
@@ -196,10 +216,14 @@ def receptive_field(model):
 
     Returns:
         dict, stage -> pixels across. The padding's pixels count, so that the number can be larger
-        than the image. Of several paths, the widest counts.
+        than the image. Of several paths, and of height and width, the widest counts.
+
+    Raises:
+        ValueError: if the model is not a functional one, has another nested in it, or enlarges
+            its feature maps.
     """
     reach, step, stages = {}, {}, {}
-    for node in _nodes(model):
+    for node in _flat_nodes(model):
         sources = [id(tensor) for tensor in node.input_tensors if id(tensor) in reach]
         pixels = max((reach[source] for source in sources), default=1)
         jump = max((step[source] for source in sources), default=1)
@@ -208,17 +232,17 @@ def receptive_field(model):
             reach[id(tensor)] = pixels + (kernel - 1) * jump
             step[id(tensor)] = jump * strides
         stages[_stage_and_block(node.operation.name)[0]] = reach[id(node.output_tensors[0])]
-    outside = ("head", OTHER) if len(stages) > 1 else ()
+    outside = ("head", OTHER) if _has_stages(stages) else ()
     return {stage: pixels for stage, pixels in stages.items() if stage not in outside}
 
 
 def _window(layer):
     """Side of a layer's window and its stride, in pixels of its input; (1, 1) if it has none."""
-    side = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,)
-    dilation = getattr(layer, "dilation_rate", (1,))
-    dilation = dilation if isinstance(dilation, int) else dilation[0]
-    strides = getattr(layer, "strides", (1,))
-    return (side[0] - 1) * dilation + 1, strides if isinstance(strides, int) else strides[0]
+    if isinstance(layer, (*_TRANSPOSED, layers.UpSampling2D, layers.Resizing)):
+        raise ValueError(f"Expected layers that keep or reduce the size. Received: '{layer.name}'")
+    sides = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,)
+    dilation, strides = getattr(layer, "dilation_rate", 1), getattr(layer, "strides", 1)
+    return (max(sides) - 1) * int(np.max(dilation)) + 1, int(np.max(strides))
 
 
 @dataclass(frozen=True)
@@ -259,7 +283,8 @@ def gradient_norms(model, images, labels):
     _need_tensorflow()
     import tensorflow as tf
 
-    kernels = [(layer.name, layer.kernel) for layer in _main_path(model)]
+    labels = np.asarray(labels)
+    kernels = [(layer.name, k) for layer in _main_path(model) for k in _kernels(layer)]
     kept = [variable.numpy() for variable in model.non_trainable_variables]
     with tf.GradientTape() as tape:
         predictions = model(tf.convert_to_tensor(images, "float32"), training=True)
@@ -282,17 +307,18 @@ def _need_tensorflow():
 
 def _main_path(model):
     """The layers with a kernel that count towards the depth, in order: no projections."""
-    found = [node.operation for node in _nodes(model) if _kernels(node.operation)]
+    found = [node.operation for node in _flat_nodes(model) if _kernels(node.operation)]
     return [layer for layer in dict.fromkeys(found) if "shortcut" not in layer.name]
 
 
 def activation_variances(model, images, *, layers_named=r"(relu|add|out)\d*$", training=True):
-    """Measure the variance of what each block puts out, over batch, pixels and channels.
+    """Measure the variance of what chosen layers put out, over batch, pixels and channels.
 
     Args:
         model: a Keras functional model.
         images: array of shape (batch, height, width, channels), as the model takes them.
-        layers_named: regular expression; a layer whose name matches is measured.
+        layers_named: regular expression; a layer whose name matches is measured. Without it: every
+            ReLU and every addition.
         training: True: batch normalisation uses the batch's statistics, as in training.
 
     Returns:
@@ -301,7 +327,7 @@ def activation_variances(model, images, *, layers_named=r"(relu|add|out)\d*$", t
     Raises:
         ValueError: if no layer's name matches.
     """
-    chosen = [node for node in _nodes(model) if re.search(layers_named, node.operation.name)]
+    chosen = [node for node in _flat_nodes(model) if re.search(layers_named, node.operation.name)]
     if not chosen:
         some = ", ".join(layer.name for layer in model.layers[:5])
         raise ValueError(f"No layer's name matches {layers_named!r}. Names begin with: {some}, …")

@@ -35,6 +35,11 @@ STYLE = {
 }
 
 
+# From matplotlib's own defaults, so that nothing of a reader's style comes in.
+STYLE = {name: matplotlib.rcParamsDefault[name] for name in matplotlib.rcParamsDefault} | STYLE
+STYLE.pop("backend", None)
+
+
 class Figure(matplotlib.figure.Figure):
     """A matplotlib figure that notebooks show as a PNG with alt text.
 
@@ -46,7 +51,8 @@ class Figure(matplotlib.figure.Figure):
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         png = io.BytesIO()
-        self.savefig(png, format="png", metadata={"Software": None})
+        with matplotlib.rc_context(STYLE):  # Ticks are made when the figure is drawn.
+            self.savefig(png, format="png", metadata={"Software": None})
         data = {
             "image/png": base64.b64encode(png.getvalue()).decode("ascii"),
             "text/plain": f"Figure: {self.alt}",
@@ -121,12 +127,13 @@ def loss(run):
 
 
 @styled
-def learning_rate(schedule, epochs=200):
+def learning_rate(schedule, epochs=None):
     """Draw a learning-rate schedule, or the rates that a run had.
 
     Args:
         schedule: `resnet_lib.records.Run`, a `Recipe`, or a function of the zero-based epoch.
-        epochs: how many epochs to draw; of a run, all are drawn.
+        epochs: how many epochs to draw; without it, a recipe's own number, or 200. Of a run, all
+            are drawn.
 
     Returns:
         Figure with one logarithmic axis.
@@ -135,13 +142,14 @@ def learning_rate(schedule, epochs=200):
         rates = schedule.history["learning_rate"]
     else:
         function = getattr(schedule, "learning_rate", schedule)
+        epochs = epochs or getattr(schedule, "epochs", 200)
         rates = [function(epoch) for epoch in range(epochs)]
     fig, ax = figure(
         f"A step plot of the learning rate over {len(rates)} epochs, on a logarithmic scale, "
         f"from {rates[0]:g} to {rates[-1]:g}.",
         size=(6, 2.6),
     )
-    ax.step(np.arange(1, len(rates) + 1), rates, where="mid")
+    ax.step(np.arange(1, len(rates) + 1), rates, where="mid", marker=_dot(rates))
     _logarithmic(ax)
     _label(ax, "epoch", "learning rate")
     return fig
@@ -164,8 +172,8 @@ def curves(series, *, ylabel, xlabel="epoch", log=False, title="", first=1):
     """
     fig, ax = figure(f"A line plot of {ylabel} by {xlabel} for {_listed(series)}.", size=(6.5, 3.2))
     for number, (label, values) in enumerate(series.items()):
-        line = LINES[number // len(COLOURS) + number % 2]
-        ax.plot(np.arange(len(values)) + first, values, line, label=label)
+        line = LINES[(number // len(COLOURS) + number % 2) % len(LINES)]
+        ax.plot(np.arange(len(values)) + first, values, line, marker=_dot(values), label=label)
     if log:
         _logarithmic(ax)
     _label(ax, xlabel, ylabel)
@@ -187,13 +195,15 @@ def signals(measured, *, log=True, title=""):
         Figure with one axis. Horizontally, 0 is the first layer measured and 1 the last, so that
         networks of different depth can be compared.
     """
+    labels = _listed(measured)
     what = next(iter(measured.values())).what
     fig, ax = figure(
-        f"A line plot of the {what} from the first layer to the last for {_listed(measured)}.",
+        f"A line plot of the {what} from the first layer to the last for {labels}.",
         size=(6.5, 3.2),
     )
     for number, (label, signal) in enumerate(measured.items()):
-        ax.plot(np.linspace(0, 1, len(signal)), signal.values, LINES[number % 2], label=label)
+        depth, line = np.linspace(0, 1, len(signal)), LINES[number % 2]
+        ax.plot(depth, signal.values, line, marker=_dot(signal), label=label)
     if log:
         _logarithmic(ax)
     _label(ax, "depth, from the first layer (0) to the last (1)", what, whole=False)
@@ -237,6 +247,8 @@ def feature_maps(model, input_shape=None):
         ValueError: if a height or width is not known.
     """
     maps = stage_maps(model, input_shape)
+    if not maps:
+        raise ValueError(f"Expected a model with feature maps. Received: {model.name}, without any")
     unknown = [str(stage) for stage in maps if None in stage.shape]
     if unknown:
         raise ValueError(
@@ -311,11 +323,21 @@ def images(pictures, titles=None, *, columns=10, alt):
     fig, axes = figure(alt, rows, columns, size, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
+    if titles is not None and len(titles) != len(pictures):
+        raise ValueError(
+            f"Expected a title for each picture. Received: {len(titles)} titles, "
+            f"{len(pictures)} pictures"
+        )
     for number, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
         ax.imshow(picture, interpolation="nearest")
         if titles is not None:
             ax.set_title(titles[number], fontsize=8)
     return fig
+
+
+def _dot(values):
+    """A marker for a single value, which a line would not show."""
+    return "." if len(values) == 1 else None
 
 
 def _logarithmic(ax):
@@ -332,9 +354,11 @@ def _label(ax, xlabel, ylabel, *, whole=True):
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if whole:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _listed(names):
-    names = list(names)
+    names = [str(name) for name in names]
+    if not names:
+        raise ValueError("Expected something to draw. Received: nothing")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from . import schedules
+from .datasets.base import check_count
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Recipe:
     augment: bool
     source: str
 
+    def __post_init__(self):
+        """Refuse what would only fail in training."""
+        for name in ("epochs", "batch_size", "schedule_epochs"):
+            check_count(name, getattr(self, name))
+        if not callable(getattr(schedules, self.schedule, None)):
+            raise ValueError(
+                "Expected the name of a function of resnet_lib.schedules. "
+                f"Received: {self.schedule!r}"
+            )
+
     def learning_rate(self, epoch):
         """Return the learning rate at a zero-based epoch."""
         return getattr(schedules, self.schedule)(epoch * self.schedule_epochs / self.epochs)
@@ -55,4 +66,3 @@ EXAMPLE = Recipe(
     augment=True,
     source="the Keras example cifar10_resnet.py; crops of the padded image in place of shifts",
 )
-RECIPES = {recipe.name: recipe for recipe in (EXAMPLE,)}

@@ -39,6 +39,13 @@ class Run:
         """Load model.keras from the run's folder; FileNotFoundError if it is not there."""
         import keras
 
+        from .cifar import DEPTHS, allow_depth
+
+        if self.folder is None:
+            raise FileNotFoundError(
+                "Nothing was kept of this run, which was trained without `out`: use `run.model`."
+            )
+        allow_depth(max(largest for _, _, largest in DEPTHS.values()))
         path = _existing(Path(self.folder) / MODEL)
         return keras.saving.load_model(path)
 
@@ -49,7 +56,8 @@ class Run:
             f"{self.record['model']['name']} on {self.source}, "
             f"epoch {len(self.history['loss'])}: loss {last['loss']:.3f}, "
             f"validation accuracy {last['val_accuracy']:.1%}, "
-            f"test accuracy {results['test_accuracy_last']:.1%}"
+            f"test accuracy {results['test_accuracy_last']:.1%}; kept: epoch "
+            f"{results['best_epoch']}, test accuracy {results['test_accuracy_best']:.1%}"
         )
 
 

@@ -4,12 +4,14 @@ A run folder has `record.json` (what was done and what came out), `model.keras` 
 were best on the validation part) and `checkpoints/`.
 """
 
+import json
 import math
 import platform
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,8 +22,12 @@ from tqdm import tqdm
 from . import records
 from .augment import pad_crop_flip
 from .cifar import allow_depth
+from .datasets.base import check_count
 from .inspection import count_parameters
 from .recipes import EXAMPLE
+
+BEST = Path("checkpoints", "best.keras")
+HISTORY = Path("checkpoints", "history.csv")
 
 
 def train(
@@ -46,7 +52,8 @@ def train(
         out: folder for the run; it must not exist. None: nothing is kept on disk.
         epochs: stop after so many epochs of the recipe; its schedule stays as it is.
         batch_size: images in a batch in place of the recipe's.
-        seed: int that decides the order of the images and the augmentation.
+        seed: int that decides the order of the images and the augmentation. Layers that draw for
+            themselves, such as Dropout, follow `keras.utils.set_random_seed`.
         progress: in a terminal, a bar with the time left; elsewhere a line an epoch. False: none.
         notes: dict that goes into the record as it is, such as {"form": "standard"}.
 
@@ -58,35 +65,50 @@ def train(
         FileExistsError: if `out` exists.
         ValueError: if the number of epochs or the batch size is below 1, or model and images do
             not fit.
+        TypeError: if `notes` holds what JSON cannot.
+
+    A run that is stopped leaves its best weights so far in checkpoints/best.keras and the numbers
+    of each finished epoch in checkpoints/history.csv.
     """
-    epochs = _at_least_one("epochs", recipe.epochs if epochs is None else epochs)
-    batch_size = _at_least_one(
-        "batch_size", recipe.batch_size if batch_size is None else batch_size
-    )
+    # What can be refused is refused here, before a folder is made and before the first step.
+    settings = {
+        "epochs": check_count("epochs", recipe.epochs if epochs is None else epochs),
+        "batch_size": check_count(
+            "batch_size", recipe.batch_size if batch_size is None else batch_size
+        ),
+        "seed": check_count("seed", seed, least=0),
+    }
     _check_fit(model, data)
+    record = _describe(model, data, recipe, **settings) | {"notes": notes or {}}
+    json.dumps(record)
+    trained = with_preprocessing(model, data.train.images, pixel_mean=recipe.pixel_mean)
+    trained.compile(
+        optimizer=recipe.optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "run" if out is None else Path(out)
+        folder = Path(scratch) / "run" if out is None else Path(out).expanduser()
         _make_run_folder(folder)
-        trained = with_preprocessing(model, data.train.images, pixel_mean=recipe.pixel_mean)
-        record = _describe(model, data, recipe, epochs=epochs, batch_size=batch_size, seed=seed)
-        best = folder / "checkpoints" / "best.keras"
-        batches = Batches(data.train, batch_size, seed=seed, augment=recipe.augment)
-        record["history"] = _fit(trained, batches, data.validation, recipe, epochs, best, progress)
-        record["results"] = _evaluate(trained, best, data, record["history"])
-        record |= {"notes": notes or {}, "finished": _now()}
-        trained.save(folder / records.MODEL)
-        records.save(record, folder)
+        try:
+            record["history"] = _fit(trained, data, recipe, settings, folder, progress)
+            record["results"] = _evaluate(trained, folder / BEST, data, record["history"])
+            record["finished"] = _now()
+            trained.save(folder / records.MODEL)
+            records.save(record, folder)
+        except BaseException as error:
+            error.add_note(
+                f"{folder} holds what there was: {BEST} and {HISTORY}, as far as it came"
+            )
+            raise
     return records.Run(record, None if out is None else folder, trained)
 
 
-def _fit(model, batches, validation, recipe, epochs, best, progress):
-    model.compile(
-        optimizer=recipe.optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+def _fit(model, data, recipe, settings, folder, progress):
     recorder = _Recorder()
+    best = str(folder / BEST).replace("{", "{{").replace("}", "}}")  # Keras formats the path.
     callbacks = [
         keras.callbacks.ModelCheckpoint(best, monitor="val_accuracy", save_best_only=True),
         keras.callbacks.LearningRateScheduler(recipe.learning_rate),
+        keras.callbacks.CSVLogger(folder / HISTORY),
         recorder,
     ]
     if recipe.reduce_on_plateau:  # The scheduler sets the rate anew and so has the last word.
@@ -98,9 +120,9 @@ def _fit(model, batches, validation, recipe, epochs, best, progress):
     if progress:
         callbacks.append(_Bar() if sys.stderr is not None and sys.stderr.isatty() else _Lines())
     model.fit(
-        batches,
-        epochs=epochs,
-        validation_data=(validation.images, validation.labels),
+        Batches(data.train, settings["batch_size"], seed=settings["seed"], augment=recipe.augment),
+        epochs=settings["epochs"],
+        validation_data=(data.validation.images, data.validation.labels),
         validation_batch_size=256,
         callbacks=callbacks,
         shuffle=False,  # Batches shuffles images; Keras would only shuffle batches.
@@ -134,6 +156,9 @@ def with_preprocessing(model, images, *, pixel_mean=True):
     outputs = keras.models.clone_model(model).call(x)
     flat = keras.models.clone_model(keras.Model(inputs, outputs, name=model.name))
     flat.set_weights(model.get_weights())
+    for layer in flat.layers:  # An adapted layer computes from its weights once, when told so.
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            layer.finalize_state()
     return flat
 
 
@@ -270,7 +295,8 @@ def _describe(model, data, recipe, **settings):
             "python": platform.python_version(),
             "machine": platform.machine(),
             "keras_backend": keras.backend.backend(),
-            **{name: version(name) for name in ("keras", "tensorflow", "numpy", "resnet-lib")},
+            "backend_version": import_module(keras.backend.backend()).__version__,
+            **{name: version(name) for name in ("keras", "numpy", "resnet-lib")},
         },
         "started": _now(),
     }
@@ -290,20 +316,25 @@ def _make_run_folder(folder):
     (folder / "checkpoints").mkdir()
 
 
-def _at_least_one(name, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"Expected `{name}` to be an integer of at least 1. Received: {value!r}")
-    return value
-
-
 def _check_fit(model, data):
-    images, classes = data.train.images.shape[1:], len(data.class_names)
-    wanted = model.input_shape[1:]
+    images, classes = data.image_shape, data.num_classes
+    expected = f"Expected a model for images of {images} and {classes} classes"
+    try:
+        (_, *wanted), (_, given_classes) = model.input_shape, model.output_shape
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(
+            f"{expected}, with one input and one output. Received: {model!r}"
+        ) from None
     fits = len(wanted) == len(images) and all(
         side in (None, given) for side, given in zip(wanted, images, strict=True)
     )
-    if not fits or model.output_shape[-1] != classes:
+    if not fits or given_classes != classes:
         raise ValueError(
-            f"Expected a model for images of {images} and {classes} classes. "
-            f"Received: {model.name} for images of {wanted} and {model.output_shape[-1]} classes."
+            f"{expected}. Received: {model.name} for images of {tuple(wanted)} and "
+            f"{given_classes} classes."
+        )
+    if taken := {"pixels", "scale", "subtract_mean"} & {layer.name for layer in model.layers}:
+        raise ValueError(
+            "Expected a model without preprocessing of its own, which `train` adds. "
+            f"Received: {model.name} with layers named {', '.join(sorted(taken))}"
         )

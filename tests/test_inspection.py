@@ -92,9 +92,43 @@ def test_not_a_functional_model():
         def call(self, x):
             return x
 
-    for wrong in (Subclassed(), "resnet20"):
-        with pytest.raises(ValueError, match="functional or sequential model"):
-            rl.feature_maps(wrong)
+    for wrong in (Subclassed(), "resnet20", keras.Sequential([layers.Dense(1)])):
+        for inspect in (rl.feature_maps, rl.receptive_field, rl.count_multiply_adds):
+            with pytest.raises(ValueError, match="functional model, or a sequential one"):
+                inspect(wrong)
+
+
+def test_what_cannot_look_into_a_nested_model_says_so():
+    nested = keras.Sequential([keras.Input((8, 8, 3)), small()])
+    images, labels = np.zeros((1, 8, 8, 3)), [0]
+    for call in (
+        lambda: rl.receptive_field(nested),
+        lambda: rl.gradient_norms(nested, images, labels),
+        lambda: rl.activation_variances(nested, images),
+    ):
+        with pytest.raises(ValueError, match="Expected a flat model"):
+            call()
+    assert rl.count_multiply_adds(nested) == rl.count_multiply_adds(small())
+    wrapped = keras.Input((2, 8, 8, 3))
+    wrapped = keras.Model(wrapped, layers.TimeDistributed(layers.Conv2D(4, 3))(wrapped))
+    with pytest.raises(ValueError, match="inside a wrapper"):
+        rl.count_multiply_adds(wrapped)
+
+
+def test_a_layer_called_stem_does_not_hide_the_rest():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="stem_conv")(inputs)
+    model = keras.Model(inputs, layers.Conv2D(5, (1, 7), padding="same", name="other")(x))
+    assert [stage.stage for stage in rl.feature_maps(model)] == ["stem", "network"]
+    assert rl.receptive_field(model) == {"network": 9, "stem": 3}
+
+
+def test_gradients_of_separable_convolutions():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.SeparableConv2D(4, 3)(inputs)
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(layers.Flatten()(x)))
+    signal = rl.gradient_norms(model, np.ones((1, 8, 8, 3)), [0])
+    assert len(signal) == 3
 
 
 def test_receptive_field_by_hand():

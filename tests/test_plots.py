@@ -66,6 +66,32 @@ def test_the_readers_style_stays_and_does_not_leak_in():
     assert not fig.axes[0].spines["top"].get_visible()
 
 
+def test_the_picture_is_the_same_whatever_the_readers_style():
+    import matplotlib
+
+    def png():
+        return plots.curves({8: [1, 2], 20: [2, 1]}, ylabel="y")._repr_mimebundle_()[0]
+
+    plain = png()
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 200, "axes.facecolor": "black"}):
+        assert png() == plain
+
+
+def test_a_single_epoch_is_a_dot_over_a_whole_number():
+    fig = plots.loss(a_run(epochs=1))
+    assert all(tick == round(tick) for tick in fig.axes[0].get_xticks())
+    [line] = plots.learning_rate(a_run(epochs=1)).axes[0].get_lines()
+    assert line.get_marker() == "."
+
+
+def test_nothing_to_draw_is_an_error():
+    for draw in (lambda: plots.curves({}, ylabel="y"), lambda: plots.signals({})):
+        with pytest.raises(ValueError, match="something to draw"):
+            draw()
+    with pytest.raises(ValueError, match="1 titles, 4 pictures"):
+        plots.images(IMAGES, ["a"], alt="Noise.")
+
+
 def test_the_loss_figure_names_its_images_and_draws_the_run():
     fig = plots.loss(a_run())
     assert "ten shapes" in fig.get_suptitle()

@@ -121,13 +121,63 @@ def test_an_existing_folder_is_refused_and_kept(tmp_path, capsys):
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"epochs": 1.5}])
 def test_numbers_below_one_are_refused(wrong):
     [(name, value)] = wrong.items()
-    with pytest.raises(ValueError, match=f"`{name}`.*at least 1.*{value}"):
+    with pytest.raises(ValueError, match=f"{name}.*at least 1.*{value}"):
         training.train(net(), DATA, **wrong)
+
+
+def test_what_is_refused_leaves_no_folder(tmp_path):
+    out = tmp_path / "run"
+    for wrong in ({"seed": -1}, {"seed": 1.5}, {"notes": {"rate": np.float32(1)}}):
+        with pytest.raises((ValueError, TypeError)):
+            training.train(net(), DATA, out=out, **wrong)
+        assert not out.exists()
+    with pytest.raises(ValueError, match="schedules"):
+        replace(EXAMPLE, schedule="cosine")
+    with pytest.raises(ValueError, match="epochs"):
+        replace(EXAMPLE, epochs=0)
+
+
+def test_a_run_that_is_stopped_keeps_what_there_was(tmp_path, monkeypatch):
+    def stop(model, split):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_accuracy", stop)
+    out = tmp_path / "run {1}"
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        training.train(net(), DATA, epochs=1, out=out, progress=False)
+    assert "history.csv" in stopped.value.__notes__[0]
+    history = (out / "checkpoints" / "history.csv").read_text().splitlines()
+    assert len(history) == 2
+    assert "val_accuracy" in history[0]
+    keras.saving.load_model(out / "checkpoints" / "best.keras")
+
+
+def test_a_trained_model_is_not_given_its_preprocessing_twice():
+    inside = training.with_preprocessing(net(), DATA.train.images)
+    with pytest.raises(ValueError, match=r"preprocessing of its own.*scale"):
+        training.train(inside, DATA, epochs=1)
+
+
+def test_an_adapted_normalisation_survives_the_copy():
+    inputs = keras.Input((32, 32, 3))
+    normalize = keras.layers.Normalization()
+    normalize.adapt(DATA.train.images / 255)
+    model = keras.Model(inputs, normalize(inputs))
+    inside = training.with_preprocessing(model, DATA.train.images, pixel_mean=False)
+    images = DATA.test.images[:4].astype("float32")
+    np.testing.assert_allclose(inside(images), model(images / 255), atol=1e-5)
+
+
+def test_integers_of_numpy_are_integers():
+    run = training.train(net(), DATA, epochs=np.int64(1), seed=np.int64(3), progress=False)
+    assert (run.record["epochs"], run.record["seed"]) == (1, 3)
 
 
 def test_a_model_that_does_not_fit_the_images_is_refused():
     with pytest.raises(ValueError, match=r"\(32, 32, 3\) and 10 classes.*\(16, 16, 3\)"):
         training.train(cifar.resnet_v1((16, 16, 3), 8), DATA)
+    with pytest.raises(ValueError, match="one input and one output"):
+        training.train("resnet20", DATA)
     with pytest.raises(ValueError, match="4 classes"):
         training.train(cifar.resnet_v1((32, 32, 3), 8, 4), DATA)
 
@@ -156,6 +206,8 @@ def test_what_is_not_a_run_says_so(tmp_path):
     (tmp_path / "record.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="format 99"):
         records.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"run\.model"):
+        records.Run({}).load_model()
     with pytest.raises(FileNotFoundError, match=r"model\.keras"):
         records.Run({}, tmp_path).load_model()
 
@@ -194,10 +246,10 @@ def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
 @pytest.mark.images
 @pytest.mark.slow
 def test_resnet20_learns_real_pictures_in_a_few_hundred_steps():
-    data = datasets.cifar10().limit(12_800)
-    test = datasets.Split(data.test.images[:2000], data.test.labels[:2000])
-    data = datasets.Dataset(data.train, data.validation, test, data.class_names, data.source)
-    recipe = replace(EXAMPLE, augment=False)
-    run = training.train(net(20), data, recipe, epochs=2, batch_size=64, progress=False)
-    assert len(data.test) == 2000
+    data = datasets.cifar10()
+    parts = data.train.limit(8_000), data.validation.limit(500), data.test.limit(2_000)
+    data = datasets.Dataset(*parts, data.class_names, data.source)
+    recipe = replace(EXAMPLE, epochs=3, batch_size=64, augment=False)  # 375 steps
+    run = training.train(net(20), data, recipe, progress=False)
+    assert run.record["dataset"]["sizes"][2] == 2000
     assert run.record["results"]["test_accuracy_last"] > 0.35

@@ -83,7 +83,7 @@ class Dataset:
     source: str
 
     def __post_init__(self):
-        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
         for name, part in self._parts().items():
             self._check_part(name, part)
         if not (isinstance(self.source, str) and self.source and self.source.isprintable()):
