@@ -19,7 +19,8 @@ from .inspection import feature_maps as stage_maps
 # Okabe and Ito's palette: told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
-STYLE = {
+# On top of matplotlib's own defaults, so that nothing of a reader's style comes in.
+STYLE = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"} | {
     "figure.dpi": 100,
     "savefig.dpi": 100,
     "font.size": 10,
@@ -33,11 +34,6 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
 }
-
-
-# From matplotlib's own defaults, so that nothing of a reader's style comes in.
-STYLE = {name: matplotlib.rcParamsDefault[name] for name in matplotlib.rcParamsDefault} | STYLE
-STYLE.pop("backend", None)
 
 
 class Figure(matplotlib.figure.Figure):
