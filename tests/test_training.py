@@ -54,13 +54,21 @@ def test_the_saved_model_takes_pixels_and_gives_the_recorded_accuracy(run):
     assert accuracy == pytest.approx(loaded.record["results"]["test_accuracy_best"])
 
 
-def test_the_callers_model_stays_as_it_was():
+def test_without_a_folder_nothing_is_kept_and_the_model_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     model = net()
     before = model.get_weights()
-    training.train(model, DATA, epochs=1, progress=False)
+    run = training.train(model, DATA, epochs=np.int64(1), seed=np.int64(3))
+    assert run.folder is None
+    assert list(tmp_path.iterdir()) == []
+    assert (run.record["epochs"], run.record["seed"]) == (1, 3)
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not model.compiled
+    out, err = capsys.readouterr()
+    assert out.startswith("epoch 1/1: loss ")
+    assert out.count("\n") == 1, "a line an epoch, without times"
+    assert err == ""
 
 
 def test_preprocessing_is_inside_and_subtracts_the_mean_image():
@@ -168,11 +176,6 @@ def test_an_adapted_normalisation_survives_the_copy():
     np.testing.assert_allclose(inside(images), model(images / 255), atol=1e-5)
 
 
-def test_integers_of_numpy_are_integers():
-    run = training.train(net(), DATA, epochs=np.int64(1), seed=np.int64(3), progress=False)
-    assert (run.record["epochs"], run.record["seed"]) == (1, 3)
-
-
 def test_a_model_that_does_not_fit_the_images_is_refused():
     with pytest.raises(ValueError, match=r"\(32, 32, 3\) and 10 classes.*\(16, 16, 3\)"):
         training.train(cifar.resnet_v1((16, 16, 3), 8), DATA)
@@ -180,21 +183,6 @@ def test_a_model_that_does_not_fit_the_images_is_refused():
         training.train("resnet20", DATA)
     with pytest.raises(ValueError, match="4 classes"):
         training.train(cifar.resnet_v1((32, 32, 3), 8, 4), DATA)
-
-
-def test_nothing_is_kept_without_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run = training.train(net(), DATA, epochs=1, progress=False)
-    assert run.folder is None
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_lines_have_no_times(capsys):
-    training.train(net(), DATA, epochs=1)
-    out, err = capsys.readouterr()
-    assert out.startswith("epoch 1/1: loss ")
-    assert out.count("\n") == 1
-    assert err == ""
 
 
 def test_what_is_not_a_run_says_so(tmp_path):

@@ -12,7 +12,7 @@
 #
 # You need Python, numpy and the Keras functional API (`keras.Input`, layers, `keras.Model`), and you should have
 # trained a small convolutional network before. Reading takes about half an hour; running every cell takes
-# about a minute on a CPU with 2 cores.
+# about a minute and a half on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl
