@@ -189,6 +189,13 @@ def test_every_output_is_compared(path):
     assert len(cells) == NOT_COMPARED.get(path.stem, 0), f"cells {cells} are not compared"
 
 
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_run_all_reaches_the_last_cell(path):
+    # JupyterLab's "Run All" stops at an error, tagged or not: catch it in the cell and print it.
+    found = outputs(nbformat.read(path, as_version=4))
+    assert [n for n, _, output in found if output.output_type == "error"] == []
+
+
 def test_notebooks_are_numbered_from_01_without_a_gap():
     numbers = [path.name[:3] for path in PATHS]
     assert numbers, f"no notebook in {NOTEBOOKS}; run: make notebooks"

@@ -322,11 +322,14 @@ for name, signal in with_bn.items():
 # Addition goes element by element. A block that halves the picture and doubles the channels, as real networks do,
 # cannot add its input as it is:
 
-# %% tags=["raises-exception"]
-layers.Add()([keras.Input((32, 32, 16)), keras.Input((16, 16, 32))])
+# %%
+try:
+    layers.Add()([keras.Input((32, 32, 16)), keras.Input((16, 16, 32))])
+except ValueError as error:
+    print("ValueError:", error)
 
 # %% [markdown]
-# Read the last line of the error: it names both shapes, without the batch. Whenever you meet it, a stride, a padding or a number of channels differs between the
+# The message names both shapes, without the batch. Whenever you meet it, a stride, a padding or a number of channels differs between the
 # block and the skip. Notebook 2 shows the three ways to adapt the skip.
 #
 # ## Add first, then ReLU
