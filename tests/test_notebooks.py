@@ -336,7 +336,8 @@ def nbval(folder, *arguments):
     """Run nbval on a folder's notebooks; return {cell: passed} and all that was printed."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "ignore"]
     command += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--color=no"]
-    command += ["--junitxml=report.xml", *arguments]
+    # Where CI is set, pytest repeats whole messages in its summary: leave the summary out.
+    command += ["-rN", "--junitxml=report.xml", *arguments]
     process = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     report = folder / "report.xml"
     assert report.exists(), process.stdout + process.stderr
