@@ -2,22 +2,28 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 DATASETS = ("cifar10", "shapes")
+RECIPES = ("example", "paper", "one-cycle")
+# The form that goes with a recipe, for v1 and plain nets (False) and for v2 (True).
+FORMS = {("example", False): "example", ("example", True): "example"}
+FORMS |= {("paper", False): "paper", ("paper", True): "paper"}
+FORMS |= {("one-cycle", False): "standard", ("one-cycle", True): "paper"}
+EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
 
 
 def main(arguments=None):
     """Run a command; return the exit code. Errors of the user's are one line, not a traceback."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
-    except (ValueError, TypeError, OSError) as error:
+        return options.run(options)
+    except EXPECTED as error:
         print(_told("resnet_lib", error, error), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(_told("\nresnet_lib", "stopped", stop), file=sys.stderr)
         return 130
-    return 0
 
 
 def _told(who, what, error):
@@ -35,34 +41,85 @@ def _parser():
     add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, …")
     add("--dataset", choices=DATASETS, default="cifar10")
     add("--out", required=True, metavar="FOLDER", help="folder for the run; must not exist")
-    add("--form", default="example", help="example (default), paper or, for v1 and plain, standard")
-    add("--epochs", type=int, metavar="N", help="default: the recipe's, 200")
-    add("--batch-size", type=int, metavar="N", help="default: the recipe's, 32")
+    add("--resume", action="store_true", help="go on with the run in FOLDER, if there is one")
+    add("--recipe", choices=RECIPES, default="example", help="default: example")
+    add(
+        "--form",
+        help="example, paper or, for v1 and plain, standard; default: what goes with the recipe",
+    )
+    length = train.add_mutually_exclusive_group()
+    length.add_argument(
+        "--epochs", type=int, metavar="N", help="the recipe in N epochs, its schedule as well"
+    )
+    length.add_argument(
+        "--minutes", type=float, metavar="M", help="the recipe in as many epochs as fit"
+    )
+    add("--stop-after", type=int, metavar="N", help="only the first N epochs of the recipe")
+    add("--batch-size", type=int, metavar="N", help="default: the recipe's")
     add("--limit", type=int, metavar="N", help="train on the first N images only")
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add("--deterministic", action="store_true", help="the same bits each time, on one machine")
+    add("--tensorboard", action="store_true", help="write TensorBoard's files into FOLDER as well")
     return parser
 
 
 def _train(options):
-    from pathlib import Path
-
     import keras
 
-    from . import cifar, datasets
+    from . import cifar, datasets, records
     from .training import train
 
-    if Path(options.out).exists():  # What can be refused is refused before the data is read.
-        raise FileExistsError(f"{options.out} exists. Nothing is overwritten: name a new folder.")
-    cifar.parse_model_id(options.model)
+    # What can be refused is refused before the data is read.
+    if Path(options.out).exists() and not options.resume:
+        raise FileExistsError(
+            f"{options.out} exists. Nothing is overwritten: name a new folder, or go on with the "
+            "run in it by --resume."
+        )
+    builder, depth = cifar.parse_model_id(options.model)
+    form = options.form or FORMS[options.recipe, builder is cifar.resnet_v2]
     data = getattr(datasets, options.dataset)()
     if options.limit is not None:
         data = data.limit(options.limit)
-    shape = data.train.images.shape[1:]
     keras.utils.set_random_seed(options.seed)
-    model = cifar.build(options.model, shape, len(data.class_names), form=options.form)
-    settings = dict(epochs=options.epochs, batch_size=options.batch_size, seed=options.seed)
-    run = train(model, data, out=options.out, notes={"form": options.form}, **settings)
-    print(f"{run}\n{run.folder}: record.json, model.keras, checkpoints")
+    model = cifar.build(options.model, data.image_shape, data.num_classes, form=form)
+    run = train(
+        model,
+        data,
+        _recipe(options, model, data, depth),
+        out=options.out,
+        resume=options.resume,
+        epochs=options.stop_after,
+        seed=options.seed,
+        deterministic=options.deterministic,
+        tensorboard=options.tensorboard,
+        notes={"form": form},
+    )
+    print(f"{run}\n{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
+    stopped = run.record.get("stopped")
+    return 0 if stopped is None else 130 if stopped.startswith("by hand") else 1
+
+
+def _recipe(options, model, data, depth):
+    """Return the recipe that is asked for, or the one that a run to be resumed was started with."""
+    from dataclasses import replace
+
+    from . import recipes, records
+    from .fitting import PROGRESS
+    from .training import for_budget
+
+    recipe = recipes.named(options.recipe, depth)
+    if options.batch_size is not None:
+        recipe = replace(recipe, batch_size=options.batch_size)
+    if options.epochs is not None:
+        return replace(recipe, epochs=options.epochs)
+    if options.minutes is None:
+        return recipe
+    started = Path(options.out) / PROGRESS
+    if options.resume and started.is_file():  # Measured anew, it would be another recipe.
+        return recipes.Recipe.from_dict(records.load(started).record["recipe"])
+    recipe = for_budget(options.minutes, model, data, recipe)
+    print(f"{recipe.epochs} epochs fit into {options.minutes:g} minutes")
+    return recipe
 
 
 if __name__ == "__main__":

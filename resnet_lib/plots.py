@@ -123,6 +123,52 @@ def loss(run):
 
 
 @styled
+def progress(history, recipe, epochs, *, name, title="", losses=()):
+    """Draw a run while it goes on, or as a whole: the loss, and the learning rate.
+
+    Args:
+        history: lists of one number an epoch, "loss" and "val_loss" among them.
+        recipe: `resnet_lib.recipes.Recipe`.
+        epochs: how many there will be.
+        name: the network's.
+        title: a line over the figure.
+        losses: pairs (epochs done, as a decimal number; loss), of the steps so far.
+
+    Returns:
+        Figure with two axes. On the right, the rate that is still to come is dotted.
+    """
+    fig, (left, right) = figure(
+        f"Two plots over {epochs} epochs for {name}: on the left the loss, training and "
+        "validation, on the right the learning rate.",
+        columns=2,
+        size=(8, 2.8),
+    )
+    done = len(history["loss"])
+    if losses:
+        left.plot(*zip(*losses, strict=True), color=COLOURS[5], linewidth=1, label="in the epoch")
+    for metric, label, colour, line in (
+        ("loss", "training", COLOURS[0], "-"),
+        ("val_loss", "validation", COLOURS[1], "--"),
+    ):
+        left.plot(
+            np.arange(1, done + 1), history[metric], line, color=colour, marker=".", label=label
+        )
+    places = np.linspace(0, epochs, 400, endpoint=False)
+    rates = np.array(
+        [recipe.learning_rate(place if recipe.by_step else int(place)) for place in places]
+    )
+    so_far = max(done, losses[-1][0] if losses else 0)
+    right.plot(places, rates, ":", color=COLOURS[6], linewidth=1)
+    right.plot(places[places <= so_far], rates[places <= so_far], color=COLOURS[2])
+    for ax, what in ((left, "loss"), (right, "learning rate")):
+        ax.set_xlim(0, epochs)
+        _label(ax, "epochs done", what)
+    left.legend()
+    fig.suptitle(title or " ", fontsize=10)
+    return fig
+
+
+@styled
 def learning_rate(schedule, epochs=None):
     """Draw a learning-rate schedule, or the rates that a run had.
 
@@ -136,6 +182,8 @@ def learning_rate(schedule, epochs=None):
     """
     if hasattr(schedule, "history"):
         rates = schedule.history["learning_rate"]
+    elif getattr(schedule, "by_step", False):
+        return _rate_by_step(schedule, epochs or schedule.epochs)
     else:
         function = getattr(schedule, "learning_rate", schedule)
         epochs = epochs or getattr(schedule, "epochs", 200)
@@ -148,6 +196,19 @@ def learning_rate(schedule, epochs=None):
     ax.step(np.arange(1, len(rates) + 1), rates, where="mid", marker=_dot(rates))
     _logarithmic(ax)
     _label(ax, "epoch", "learning rate")
+    return fig
+
+
+def _rate_by_step(recipe, epochs):
+    """Draw the rate of a recipe that changes it from step to step."""
+    places = np.linspace(0, epochs, 1000, endpoint=False)
+    rates = [recipe.learning_rate(place) for place in places]
+    fig, ax = figure(
+        f"A line plot of the learning rate over {epochs} epochs, up to {max(rates):g}.",
+        size=(6, 2.6),
+    )
+    ax.plot(places, rates)
+    _label(ax, "epochs done", "learning rate")
     return fig
 
 

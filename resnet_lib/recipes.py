@@ -1,9 +1,88 @@
-"""Training recipes as data: what is trained how, apart from the network."""
+"""Training recipes as data: what is trained how, apart from the network.
 
-from dataclasses import asdict, dataclass
+>>> from dataclasses import replace
+>>> from resnet_lib.recipes import ONE_CYCLE
+>>> print(replace(ONE_CYCLE, epochs=10))
+"""
+
+from dataclasses import asdict, dataclass, replace
 
 from . import schedules
+from .augment import MODES
 from .datasets.base import check_count
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("example", "paper", "one_cycle")
+PAPER_STEPS = 64_000
+EXAMPLE_EPOCHS = 200
+INFINITE = float("inf")
+
+
+def _check_choice(what, value, valid):
+    if value not in valid:
+        raise ValueError(
+            f"{what} must be one of {', '.join(map(repr, valid))}. Received: {value!r}"
+        )
+
+
+def _check_number(name, value, least, most=None):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not value >= least or (most is not None and value > most) or value == INFINITE:
+        wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name}: expected a number {wanted}, received {value!r}")
+
+
+def _checked_sizes(sizes):
+    try:
+        pairs = tuple((float(until), float(share)) for until, share in sizes)
+        untils = [until for until, _ in pairs]
+        valid = untils == sorted(set(untils)) and untils[0] > 0 and untils[-1] == 1
+        valid = valid and pairs[-1][1] == 1 and all(0 < share <= 1 for _, share in pairs)
+    except (TypeError, ValueError, IndexError):
+        valid = False
+    if not valid:
+        raise ValueError(
+            "sizes: expected pairs (share of the epochs so far, share of height and width) that "
+            f"rise and end in (1, 1), such as ((0.4, 0.5), (1, 1)). Received: {sizes!r}"
+        )
+    return pairs
+
+
+@dataclass(frozen=True)
+class WeightDecay:
+    """Weight decay and which of its three meanings is meant.
+
+    What a step with learning rate r does to a kernel w of gradient g, beside what the optimizer
+    does with g:
+
+    - "gradient": g becomes g + value * w, as PyTorch's SGD(weight_decay=value) does;
+    - "loss": value * sum(w ** 2) is added to the loss, as Keras' L2(value) does. That makes g into
+      g + 2 * value * w: L2(1e-4) is a PyTorch decay of 2e-4;
+    - "update": w becomes w - r * value * w, apart from the gradient, its momentum and Adam's
+      scaling, as Keras' SGD(weight_decay=value) and AdamW do.
+
+    In all three, kernels decay; biases and batch normalisation do not.
+
+    Args:
+        value: float, at least 0.
+        meaning: "gradient", "loss" or "update".
+
+    Raises:
+        ValueError: if the value is negative or the meaning is not one of the three.
+    """
+
+    value: float
+    meaning: str = "gradient"
+
+    def __post_init__(self):
+        """Refuse what has no meaning."""
+        _check_number("weight_decay", self.value, 0)
+        _check_choice("The meaning of weight decay", self.meaning, ("gradient", "loss", "update"))
+
+    @property
+    def l2(self):
+        """Factor of Keras' L2 that does the same; None for "update", which L2 cannot do."""
+        return {"gradient": self.value / 2, "loss": self.value}.get(self.meaning)
 
 
 @dataclass(frozen=True)
@@ -15,13 +94,34 @@ class Recipe:
         epochs: passes over the training images. `dataclasses.replace(EXAMPLE, epochs=20)` is the
             same recipe in 20 epochs: the schedule's steps move closer together.
         batch_size: images in a batch.
-        optimizer: name of a Keras optimizer, its other settings at their defaults.
-        schedule: name of a function of `resnet_lib.schedules`, epoch -> learning rate.
-        schedule_epochs: epochs that the schedule was written for.
+        optimizer: "adam" or "sgd".
+        momentum: of SGD. None with Adam, which has its own.
+        nesterov: whether SGD's momentum is Nesterov's.
+        schedule: "example" (a rate for each epoch), "paper" or "one_cycle" (a rate for each step):
+            the function of `resnet_lib.schedules`, stretched over the run.
+        peak: the largest learning rate of "one_cycle"; None for the others, which name their own.
+        warmup: share of the steps, from 0 to 1, before the first full rate; 0 for "example".
+        anneal: "linear" or "cosine" for "one_cycle", None for the others.
+        weight_decay: `WeightDecay`; None: what the model's own regularizers say.
+        bn_momentum: of the moving statistics of batch normalisation; None: as the model has it.
+        bn_epsilon: of batch normalisation; None: as the model has it.
+        sizes: ((share of the epochs, share of the height and width), …), the first share of each
+            pair counted from the start: ((0.4, 0.5), (1, 1)) is 40 % of the epochs at half the
+            size, then the full size. Validation and test are always at full size.
+        ema: momentum of a moving average of the weights, which is then what is validated and
+            kept; None: no average.
         reduce_on_plateau: whether ReduceLROnPlateau is installed as well.
-        pixel_mean: whether the mean training image is subtracted, inside the model.
-        augment: whether each image is padded, cropped at random and flipped at random.
+        normalize: what the model subtracts from pixels of 0-1: "image", the mean training image,
+            "channel", the mean of each channel, whose standard deviation it then divides by, or
+            None. Where sizes change, "image" is not possible.
+        augment: whether each image is padded by an eighth, cropped at random and flipped at random.
+        padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
+        flip_test: whether the test accuracy is also measured with the probabilities averaged over
+            each image and its mirror image, a number of its own.
         source: where the recipe comes from.
+
+    Raises:
+        ValueError: if a field has a value that would only fail in training.
     """
 
     name: str
@@ -29,29 +129,113 @@ class Recipe:
     batch_size: int
     optimizer: str
     schedule: str
-    schedule_epochs: int
-    reduce_on_plateau: bool
-    pixel_mean: bool
-    augment: bool
     source: str
+    momentum: float | None = None
+    nesterov: bool = False
+    peak: float | None = None
+    warmup: float = 0.0
+    anneal: str | None = None
+    weight_decay: WeightDecay | None = None
+    bn_momentum: float | None = None
+    bn_epsilon: float | None = None
+    sizes: tuple = ((1, 1),)
+    ema: float | None = None
+    reduce_on_plateau: bool = False
+    normalize: str | None = "image"
+    augment: bool = True
+    padding: str = "constant"
+    flip_test: bool = False
 
     def __post_init__(self):
         """Refuse what would only fail in training."""
-        for name in ("epochs", "batch_size", "schedule_epochs"):
-            check_count(name, getattr(self, name))
-        if not callable(getattr(schedules, self.schedule, None)):
+        for name in ("epochs", "batch_size"):
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        _check_choice("The optimizer", self.optimizer, OPTIMIZERS)
+        _check_choice("The schedule", self.schedule, SCHEDULES)
+        _check_choice("normalize", self.normalize, ("image", "channel", None))
+        _check_choice("padding", self.padding, MODES)
+        for name in ("momentum", "warmup", "bn_momentum", "ema"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), 0, 1)
+        for name in ("peak", "bn_epsilon"):
+            if getattr(self, name) is not None:
+                _check_number(name, getattr(self, name), 0)
+        self._check_together()
+        object.__setattr__(self, "sizes", _checked_sizes(self.sizes))
+        if self.normalize == "image" and len(self.sizes) > 1:
             raise ValueError(
-                "Expected the name of a function of resnet_lib.schedules. "
-                f"Received: {self.schedule!r}"
+                'A mean image has one size. With several sizes expected normalize="channel" or '
+                f"None. Received: {self.sizes}"
             )
 
+    def _check_together(self):
+        needs = {
+            "momentum": ("sgd", self.optimizer),
+            "peak": ("one_cycle", self.schedule),
+            "anneal": ("one_cycle", self.schedule),
+        }
+        for name, (owner, chosen) in needs.items():
+            value = getattr(self, name)
+            if (owner == chosen) != (value is not None):
+                wanted = "a value" if owner == chosen else "None"
+                raise ValueError(f"{name}: with {chosen!r} expected {wanted}, received {value!r}")
+        if self.anneal is not None:
+            _check_choice("anneal", self.anneal, schedules.ANNEALS)
+        if self.schedule == "example" and self.warmup:
+            raise ValueError(f"warmup: with 'example' expected 0, received {self.warmup!r}")
+        if self.weight_decay is not None and not isinstance(self.weight_decay, WeightDecay):
+            raise ValueError(
+                "weight_decay: expected a WeightDecay, which says what the number means, or None. "
+                f"Received: {self.weight_decay!r}"
+            )
+
+    @property
+    def by_step(self):
+        """Whether the learning rate changes from step to step, or from epoch to epoch."""
+        return self.schedule != "example"
+
+    def rate(self, step, steps_per_epoch):
+        """Return the learning rate of a zero-based step of a run with so many steps an epoch."""
+        total = self.epochs * steps_per_epoch
+        if self.schedule == "one_cycle":
+            shape = dict(peak=self.peak, warmup=self.warmup, anneal=self.anneal)
+            return schedules.one_cycle(step, total, **shape)
+        if self.schedule == "paper":  # In whole numbers: a step must not fall short of 32,000.
+            warmup = self.warmup * PAPER_STEPS
+            return schedules.paper(step * PAPER_STEPS // total, warmup=warmup)
+        return self.learning_rate(step // steps_per_epoch)
+
     def learning_rate(self, epoch):
-        """Return the learning rate at a zero-based epoch."""
-        return getattr(schedules, self.schedule)(epoch * self.schedule_epochs / self.epochs)
+        """Return the learning rate at a zero-based epoch; a whole number, or a part of one."""
+        if self.by_step:
+            parts = 10_000
+            return self.rate(int(epoch * parts), parts)
+        return getattr(schedules, self.schedule)(epoch * EXAMPLE_EPOCHS / self.epochs)
+
+    def size(self, epoch):
+        """Return the share of the full height and width that a zero-based epoch trains at.
+
+        The last epoch has the full size, however few there are.
+        """
+        if epoch == self.epochs - 1:
+            return self.sizes[-1][1]
+        shares = [share for until, share in self.sizes if epoch < round(until * self.epochs)]
+        return shares[0] if shares else self.sizes[-1][1]
 
     def as_dict(self):
         """Return the recipe as a dict that JSON can hold."""
-        return asdict(self)
+        return asdict(self) | {"sizes": [list(pair) for pair in self.sizes]}
+
+    @classmethod
+    def from_dict(cls, fields):
+        """Return the recipe that `as_dict` made a dict of."""
+        decay = fields.get("weight_decay")
+        return cls(**fields | {"weight_decay": WeightDecay(**decay) if decay else None})
+
+    def __str__(self):
+        width = max(map(len, self.as_dict()))
+        lines = [f"{name:{width}}  {value}" for name, value in vars(self).items()]
+        return "\n".join(lines)
 
 
 EXAMPLE = Recipe(
@@ -60,9 +244,58 @@ EXAMPLE = Recipe(
     batch_size=32,
     optimizer="adam",
     schedule="example",
-    schedule_epochs=200,
     reduce_on_plateau=True,
-    pixel_mean=True,
-    augment=True,
     source="the Keras example cifar10_resnet.py; crops of the padded image in place of shifts",
 )
+
+# 64,000 steps are 182 epochs of 45,000 images.
+PAPER = Recipe(
+    name="paper",
+    epochs=182,
+    batch_size=128,
+    optimizer="sgd",
+    momentum=0.9,
+    schedule="paper",
+    weight_decay=WeightDecay(1e-4),
+    source="He et al. 2015 (arXiv 1512.03385), section 4.2; decay on kernels only",
+)
+
+# "In this case, we find that the initial learning rate of 0.1 is slightly too large": depth 110.
+PAPER_110 = replace(PAPER, name="paper-110", warmup=400 / PAPER_STEPS)
+
+ONE_CYCLE = Recipe(
+    name="one-cycle",
+    epochs=15,
+    batch_size=128,
+    optimizer="sgd",
+    momentum=0.9,
+    nesterov=True,
+    schedule="one_cycle",
+    peak=0.3,
+    warmup=0.25,
+    anneal="linear",
+    weight_decay=WeightDecay(5e-4),
+    bn_momentum=0.9,
+    bn_epsilon=1e-5,
+    sizes=((1 / 3, 0.75), (1, 1)),
+    normalize="channel",
+    padding="reflect",
+    flip_test=True,
+    source="resnet_lib, after Smith and Topin 2017 (arXiv 1708.07120)",
+)
+
+NAMED = {recipe.name: recipe for recipe in (EXAMPLE, PAPER, PAPER_110, ONE_CYCLE)}
+
+
+def named(name, depth=None):
+    """Return a recipe by its id.
+
+    Args:
+        name: "example", "paper", "paper-110" or "one-cycle".
+        depth: depth of the network: from 110 on, "paper" is "paper-110", with its warm-up.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    _check_choice("The recipe", name, tuple(NAMED))
+    return PAPER_110 if name == "paper" and depth and depth >= 110 else NAMED[name]

@@ -2,7 +2,11 @@
 
 import json
 import os
+import platform
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 RECORD = "record.json"
@@ -52,13 +56,21 @@ class Run:
     def __str__(self):
         last = {name: values[-1] for name, values in self.history.items() if values}
         results = self.record["results"]
-        return (
-            f"{self.record['model']['name']} on {self.source}, "
-            f"epoch {len(self.history['loss'])}: loss {last['loss']:.3f}, "
-            f"validation accuracy {last['val_accuracy']:.1%}, "
-            f"test accuracy {results['test_accuracy_last']:.1%}; kept: epoch "
-            f"{results['best_epoch']}, test accuracy {results['test_accuracy_best']:.1%}"
-        )
+        parts = [f"{self.record['model']['name']} on {self.source}"]
+        if "stopped" in self.record:
+            parts.append(f"stopped: {self.record['stopped']}")
+        if last:
+            parts.append(
+                f"epoch {len(self.history['loss'])}: loss {last['loss']:.3f}, "
+                f"validation accuracy {last['val_accuracy']:.1%}"
+            )
+        if "test_accuracy_last" in results:
+            parts.append(f"test accuracy {results['test_accuracy_last']:.1%}")
+        kept = f"epoch {results['best_epoch']}" if results["best_epoch"] else "the last weights"
+        parts.append(f"kept: {kept}, test accuracy {results['test_accuracy_best']:.1%}")
+        if "test_accuracy_flip" in results:
+            parts.append(f"with mirror images {results['test_accuracy_flip']:.1%}")
+        return "; ".join(parts)
 
 
 def save(record, folder):
@@ -107,6 +119,41 @@ def load(folder):
             "a newer resnet_lib can read it."
         )
     return Run(record, path.parent)
+
+
+def environment():
+    """Return what a record says of the machine and the software: a dict that JSON can hold."""
+    import keras
+
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpus": _gpus(backend),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+        "keras_backend": backend,
+        "backend_version": import_module(backend).__version__,
+        **{name: version(name) for name in ("keras", "numpy", "resnet-lib")},
+    }
+
+
+def _processor():
+    """Return the processor's name where the system tells it, as Linux does."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(": ")[1]
+    return platform.processor()
+
+
+def _gpus(backend):
+    if backend != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
 
 
 def _existing(path):

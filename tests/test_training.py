@@ -73,19 +73,19 @@ def test_without_a_folder_nothing_is_kept_and_the_model_stays(tmp_path, monkeypa
 
 def test_preprocessing_is_inside_and_subtracts_the_mean_image():
     model = net()
-    inside = training.with_preprocessing(model, DATA.train.images)
+    inside = preparation.with_preprocessing(model, DATA.train.images)
     images = DATA.test.images[:8]
     mean = DATA.train.images.mean(axis=0)
     expected = np.asarray(model(((images - mean) / 255).astype("float32")))
     np.testing.assert_allclose(np.asarray(inside(images.astype("float32"))), expected, atol=1e-6)
-    without = training.with_preprocessing(model, DATA.train.images, pixel_mean=False)
+    without = preparation.with_preprocessing(model, DATA.train.images, None)
     expected = np.asarray(model((images / 255).astype("float32")))
     np.testing.assert_allclose(np.asarray(without(images.astype("float32"))), expected, atol=1e-6)
 
 
 def test_two_runs_with_one_seed_see_the_same_batches():
     def first(seed, epoch):
-        batches = training.Batches(DATA.train, 32, seed=seed)
+        batches = batches.Batches(DATA.train, 32, seed=seed)
         batches.start_epoch(epoch)
         return batches[0][0]
 
@@ -95,7 +95,7 @@ def test_two_runs_with_one_seed_see_the_same_batches():
 
 
 def test_an_epoch_shows_each_image_once():
-    batches = training.Batches(DATA.train, 100, augment=False)
+    batches = batches.Batches(DATA.train, 100, augment=False)
     assert [len(batches[i][1]) for i in range(len(batches))] == [100, 100, 56]
     seen = np.concatenate([batches[i][0] for i in range(len(batches))])
     order = np.argsort(batches.order)
@@ -161,7 +161,7 @@ def test_a_run_that_is_stopped_keeps_what_there_was(tmp_path, monkeypatch):
 
 
 def test_a_trained_model_is_not_given_its_preprocessing_twice():
-    inside = training.with_preprocessing(net(), DATA.train.images)
+    inside = preparation.with_preprocessing(net(), DATA.train.images)
     with pytest.raises(ValueError, match=r"preprocessing of its own.*scale"):
         training.train(inside, DATA, epochs=1)
 
@@ -171,7 +171,7 @@ def test_an_adapted_normalisation_survives_the_copy():
     normalize = keras.layers.Normalization()
     normalize.adapt(DATA.train.images / 255)
     model = keras.Model(inputs, normalize(inputs))
-    inside = training.with_preprocessing(model, DATA.train.images, pixel_mean=False)
+    inside = preparation.with_preprocessing(model, DATA.train.images, None)
     images = DATA.test.images[:4].astype("float32")
     np.testing.assert_allclose(inside(images), model(images / 255), atol=1e-5)
 

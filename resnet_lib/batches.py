@@ -1,0 +1,156 @@
+"""Training images as batches: shuffled, augmented, and the same for the same seed."""
+
+import math
+
+import keras
+import numpy as np
+
+from .augment import offsets, pad_crop_flip
+from .datasets.base import Split
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled, augmented batches of a Split, the same for the same seed.
+
+    Args:
+        split: `resnet_lib.datasets.Split`.
+        batch_size: images in a batch; the last one may be smaller.
+        seed: int; the order depends on (seed, epoch), the augmentation on the image as well.
+        augment: whether to pad by an eighth of the height, crop and flip.
+        padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
+        shuffle: whether the order is drawn, or that of the split.
+        epoch: zero-based epoch to begin with.
+    """
+
+    def __init__(
+        self, split, batch_size, *, seed=0, augment=True, padding="constant", shuffle=True, epoch=0
+    ):
+        super().__init__()
+        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.augment, self.padding, self.shuffle = augment, padding, shuffle
+        self.pad = max(1, split.images.shape[1] // 8)
+        self.start_epoch(epoch)
+
+    def __len__(self):
+        return math.ceil(len(self.split) / self.batch_size)
+
+    def __getitem__(self, batch):
+        """Return the images, uint8 (n, height, width, channels), and the labels of one batch."""
+        index = self.indices(batch)
+        images, labels = self.split.images[index], self.split.labels[index]
+        if self.augment:
+            images = pad_crop_flip(
+                images, index, epoch=self.epoch, seed=self.seed, pad=self.pad, mode=self.padding
+            )
+        return images, labels
+
+    def indices(self, batch):
+        """Return which images of the split a batch consists of."""
+        return self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def start_epoch(self, epoch):
+        """Draw the order of the images for an epoch, counted from 0."""
+        self.epoch, self.order = epoch, np.arange(len(self.split))
+        if self.shuffle:
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
+
+    def on_epoch_end(self):
+        """Go on to the next epoch; Keras calls this."""
+        self.start_epoch(self.epoch + 1)
+
+
+class Places(Batches):
+    """The same batches, told by where they lie, for images that are on the device already.
+
+    A batch is ({"index", "top", "left"}: int32 (n,), "flip": bool (n,)}, labels): see `on_device`.
+    """
+
+    def __getitem__(self, batch):
+        """Return where the windows of a batch lie, and its labels."""
+        index = self.indices(batch)
+        pad = self.pad if self.augment else 0
+        top, left, flip = offsets(index, epoch=self.epoch, seed=self.seed, pad=pad)
+        if not self.augment:
+            flip = np.zeros_like(flip)
+        places = {"index": index, "top": top, "left": left}
+        places = {name: numbers.astype(np.int32) for name, numbers in places.items()}
+        return places | {"flip": flip}, self.split.labels[index]
+
+
+def on_device(model, batches):
+    """Make a compiled model's training step cut its images out of a tensor on the device.
+
+    Args:
+        model: compiled `keras.Model` on the TensorFlow backend; what it saves stays as it was.
+        batches: `Places`; its images are copied to the device, as uint8.
+    """
+    import tensorflow as tf
+
+    images = tf.constant(batches.split.images)
+    pad, mode = batches.pad if batches.augment else 0, batches.padding
+    plain_step = type(model).train_step
+
+    def train_step(data):
+        places, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        windows = cut(tf.gather(images, places["index"]), places, pad=pad, mode=mode)
+        return plain_step(model, (windows, labels))
+
+    model.train_step = train_step
+    model.train_function = None  # Keras makes it anew, from the new step.
+
+
+def cut(images, places, *, pad, mode):
+    """Pad, crop and flip as `resnet_lib.augment.pad_crop_flip` does, in TensorFlow's graph.
+
+    Args:
+        images: tensor (n, height, width, channels).
+        places: dict of "top", "left", int32 (n,), and "flip", bool (n,).
+        pad: pixels added on each side.
+        mode: "constant" or "reflect".
+
+    Returns:
+        Tensor of the shape and dtype of `images`.
+    """
+    import tensorflow as tf
+
+    height, width = images.shape[1:3]
+    padded = tf.pad(images, [[0, 0], [pad, pad], [pad, pad], [0, 0]], mode.upper())
+    rows = places["top"][:, None] + tf.range(height)
+    columns = tf.where(places["flip"][:, None], tf.range(width)[::-1], tf.range(width))
+    window = tf.gather(padded, rows, axis=1, batch_dims=1)
+    return tf.gather(window, places["left"][:, None] + columns, axis=2, batch_dims=1)
+
+
+def resized(split, share):
+    """Return a Split with images of a share of the height and width, each pixel an average.
+
+    Args:
+        split: `resnet_lib.datasets.Split`.
+        share: float above 0, at most 1. 1 returns the split itself.
+
+    Returns:
+        Split, its images uint8 of at least 8x8 pixels, or of their own size if that is smaller.
+    """
+    if share == 1:
+        return split
+    old = split.images.shape[1:3]
+    high, wide = (overlaps(side, max(min(8, side), round(share * side))) for side in old)
+    images = np.empty((len(split), len(high), len(wide), split.images.shape[3]), np.uint8)
+    for start in range(0, len(split), 1000):  # A thousand at a time are floats.
+        part = slice(start, start + 1000)
+        rows = np.einsum("hr,nrwc->nhwc", high, split.images[part], optimize=True)
+        images[part] = np.rint(np.einsum("wk,nhkc->nhwc", wide, rows, optimize=True))
+    return Split(images, split.labels)
+
+
+def overlaps(old, new):
+    """Return which share of each of `new` pixels in a row comes from which of `old` pixels.
+
+    Returns:
+        float32 array (new, old), each row with sum 1: averaging over areas.
+    """
+    edges = np.arange(new + 1) * (old / new)
+    low, high = edges[:-1, None], edges[1:, None]
+    pixel = np.arange(old)
+    common = np.minimum(high, pixel + 1) - np.maximum(low, pixel)
+    return (np.maximum(common, 0) * (new / old)).astype(np.float32)

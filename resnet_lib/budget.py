@@ -1,0 +1,159 @@
+"""Which recipe fits into the time there is, on this machine."""
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import keras
+
+from .batches import Batches, resized
+from .execution import best_execution
+from .fitting import Job, unchanged
+from .recipes import ONE_CYCLE
+
+# The sizes to train at, from the best result to the least time, and from how many epochs on a plan
+# is taken. A full-size epoch teaches more than a small one, until there are many.
+PLANS = (((1, 1),), ((1 / 3, 0.75), (1, 1)), ((0.4, 0.5), (0.7, 0.75), (1, 1)))
+ENOUGH = 15
+CALLS = 8
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs, in seconds.
+
+    Attributes:
+        start: once: copying, compiling, and the test in the end.
+        epoch: an epoch, apart from its steps: validation and saving.
+        image: dict, share of the height and width -> seconds an image of that size.
+    """
+
+    start: float
+    epoch: float
+    image: dict
+
+    def of(self, recipe, images):
+        """Return the seconds that a recipe takes with so many training images."""
+        shares = [recipe.size(epoch) for epoch in range(recipe.epochs)]
+        return self.start + sum(images * self.image[share] + self.epoch for share in shares)
+
+
+def for_budget(minutes, model, data, recipe=ONE_CYCLE, *, execution=None, clock=time.perf_counter):
+    """Measure this machine for some seconds and fit a recipe into the time.
+
+    Args:
+        minutes: what `train` with the recipe may take, from call to return.
+        model: the network, as for `train`.
+        data: `resnet_lib.datasets.Dataset`.
+        recipe: what to shorten or lengthen. With "one_cycle" the image sizes are chosen as well:
+            full size only where 15 epochs of it fit, else a part of the epochs at smaller sizes.
+        execution: `resnet_lib.execution.Execution`; None: what suits this machine.
+        clock: function that returns seconds.
+
+    Returns:
+        `resnet_lib.recipes.Recipe`, with as many epochs as fit.
+
+    Raises:
+        ValueError: if not even one epoch fits; it says how long that takes.
+    """
+    execution = execution or best_execution(data.train.images.nbytes)
+    plans = PLANS if recipe.schedule == "one_cycle" else (recipe.sizes,)
+    plans = [replace(recipe, sizes=sizes, **_normalize(recipe, sizes)) for sizes in plans]
+    shares = sorted({share for plan in plans for _, share in plan.sizes})
+    cost = measured(model, data, plans[-1], shares, execution, clock)
+    return longest(plans, cost, 60 * minutes, len(data.train))
+
+
+def _normalize(recipe, sizes):
+    """Return what else has to change where sizes do: a mean image has one size only."""
+    changes = recipe.normalize == "image" and len(sizes) > 1
+    return {"normalize": "channel"} if changes else {}
+
+
+def longest(plans, cost, seconds, images):
+    """Return the first plan that has enough epochs in the time, else the last, in the time.
+
+    Args:
+        plans: recipes that differ in their sizes.
+        cost: `Cost`.
+        seconds: the time there is.
+        images: how many training images there are.
+
+    Raises:
+        ValueError: if not even one epoch fits.
+    """
+    for plan in plans:
+        fitted = _fitted(plan, cost, seconds, images)
+        if fitted is not None and fitted.epochs >= ENOUGH:
+            break
+    if fitted is None:
+        least = cost.of(replace(plan, epochs=1), images) / 60
+        raise ValueError(
+            f"minutes: expected at least {least:.2g}, which one epoch takes on this machine, "
+            f"received {seconds / 60:g}"
+        )
+    return fitted
+
+
+def _fitted(plan, cost, seconds, images):
+    """Return a recipe in as many epochs as fit, or None."""
+    epochs = 0
+    while cost.of(replace(plan, epochs=epochs + 1), images) <= seconds:
+        epochs += 1
+    return replace(plan, epochs=epochs) if epochs else None
+
+
+def measured(model, data, recipe, shares, execution, clock):
+    """Return what training costs here: a few steps of each size, a validation, a save."""
+    begun = clock()
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(model, data, recipe, execution)
+        start, image = clock() - begun, {}
+        for share in shares:
+            first, image[share] = _step(job.trained, data.train, recipe, share, execution, clock)
+            start += first
+        checked = unchanged(data.validation.limit(min(512, len(data.validation))))
+        first, again = _seconds(lambda: job.trained.evaluate(checked, verbose=0), clock)
+        _, saved = _seconds(lambda: job.trained.save(Path(folder, "model.keras")), clock)
+    each = again / len(checked.split)
+    tests = 3 if recipe.flip_test else 2
+    return Cost(
+        start=start + first + tests * each * len(data.test),
+        epoch=each * len(data.validation) + 2 * saved,
+        image=image,
+    )
+
+
+def _seconds(call, clock):
+    """Return how long a call takes the first time and the second."""
+    times = [clock()]
+    for _ in range(2):
+        call()
+        times.append(clock())
+    return times[1] - times[0], times[2] - times[1]
+
+
+def _step(model, split, recipe, share, execution, clock):
+    """Return the seconds of the first call at a size, and those of an image after it."""
+    calls = execution.steps_per_execution
+    few = split.limit(min(len(split), recipe.batch_size * CALLS * calls))
+    batches = Batches(resized(few, share), recipe.batch_size, padding=recipe.padding)
+    timer = _Timer(clock)
+    model.fit(batches, verbose=0, shuffle=False, callbacks=[timer])
+    first, *others = timer.seconds
+    return first, median(others or [first]) / (calls * min(recipe.batch_size, len(few)))
+
+
+class _Timer(keras.callbacks.Callback):
+    """Measures each call of the training step."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.seconds, self.before = clock, [], clock()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = self.clock()
+        self.seconds.append(now - self.before)
+        self.before = now

@@ -1,0 +1,90 @@
+"""How a training step is run on this machine: what changes its speed and not what it computes.
+
+On a GPU: mixed precision, XLA, the images on the device, several steps a call. On a CPU: float32,
+no XLA, which slows convolutions there, and a step a call (`benchmarks/train_step.py` measures it).
+"""
+
+from dataclasses import asdict, dataclass
+
+import keras
+
+from .datasets.base import check_count
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+ON_DEVICE_BYTES = 2 * 2**30
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How steps are run.
+
+    Attributes:
+        precision: "float32", or "mixed_bfloat16" or "mixed_float16": 16-bit convolutions, with
+            weights, batch normalisation's statistics, the softmax and the loss in float32.
+        jit_compile: whether XLA compiles the step. Under JAX it always does.
+        steps_per_execution: steps between two returns to Python. The learning rate changes, and
+            a loss that is not a number is seen, as often.
+        data_on_device: whether the training images lie in the device's memory as a whole and are
+            cropped and flipped there; TensorFlow only.
+
+    Raises:
+        ValueError: if the precision is not one of the three, or a step count is below 1.
+    """
+
+    precision: str = "float32"
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    data_on_device: bool = False
+
+    def __post_init__(self):
+        """Refuse what would only fail in training."""
+        if self.precision not in PRECISIONS:
+            valid = ", ".join(map(repr, PRECISIONS))
+            raise ValueError(f"precision: expected one of {valid}, received {self.precision!r}")
+        check_count("steps_per_execution", self.steps_per_execution)
+        if self.data_on_device and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "data_on_device: expected False, for it needs the TensorFlow backend. "
+                f"Received: True with {keras.backend.backend()}"
+            )
+
+    def as_dict(self):
+        """Return the settings as a dict that JSON can hold."""
+        return asdict(self)
+
+
+def best_execution(image_bytes=0):
+    """Return the settings that suit this machine.
+
+    Args:
+        image_bytes: size of the training images, which go onto a GPU up to 2 GiB.
+
+    Returns:
+        Execution. With a GPU: XLA, 16 steps a call, and bfloat16 where the card computes in it
+        (compute capability 8.0 or more), else float16 where it has units for it (7.0), else
+        float32. Several GPUs and other backends than TensorFlow: plain steps in float32.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return Execution()
+    capabilities = gpu_capabilities()
+    if len(capabilities) != 1:
+        return Execution()
+    [(major, _)] = capabilities
+    precision = PRECISIONS[1] if major >= 8 else PRECISIONS[2] if major >= 7 else PRECISIONS[0]
+    return Execution(precision, True, 16, image_bytes <= ON_DEVICE_BYTES)
+
+
+def gpu_capabilities():
+    """Return the (major, minor) compute capability of each GPU; (0, 0) where it is not told."""
+    import tensorflow as tf
+
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return [detail.get("compute_capability", (0, 0)) for detail in details]
+
+
+def make_deterministic():
+    """Make TensorFlow choose operations that give the same bits each time, for this process."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()

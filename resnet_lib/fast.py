@@ -1,0 +1,120 @@
+"""Speed a built model up without changing what it computes.
+
+Keras 3 computes batch normalisation on TensorFlow in a dozen elementwise operations, each of which
+reads and writes the whole feature map. TensorFlow has one fused operation for the forward pass and
+one for the gradient. `speed_up` puts these into a copy of a model.
+
+The copy consists of Keras' own layers with Keras' own weights: only the function that some of its
+layers run is another. What is saved is therefore the plain model, which loads without this package.
+"""
+
+from types import MethodType
+
+import keras
+
+from .cifar import allow_depth
+
+_FUSED_DTYPES = ("float16", "bfloat16", "float32")
+
+
+def speed_up(model):
+    """Return a copy of a model that computes the same and trains faster.
+
+    The copy has the layers, names and weights of `model`, not its compile state, and `save` writes
+    it as the plain Keras model that it copies. Each BatchNormalization layer over the last axis of
+    a rank-4 tensor runs TensorFlow's fused operation, in this process and until the copy is cloned
+    or loaded anew. Other layers run as before: those with renorm or synchronized=True (the fused
+    operation sees one replica), a subclass, another axis or rank, a mask, float64.
+
+    On another backend than TensorFlow nothing is fused: the copy is a plain clone.
+
+    Args:
+        model: a built functional or sequential Keras model. It stays as it is.
+
+    Returns:
+        `keras.Model`, of the same inputs and outputs as `model`. Up to rounding (1e-5) it puts
+        out the same in training and in inference and leaves the same moving statistics.
+
+    Raises:
+        ValueError: if `model` is not a functional or sequential Keras model, or is not built.
+    """
+    copy = _clone(_checked(model))
+    if keras.backend.backend() == "tensorflow":
+        for layer in _layers(copy):
+            if _can_be_fused(layer):
+                layer.call = MethodType(_fused_batch_norm, layer)
+    return copy
+
+
+def fused_layers(model):
+    """Return the names of the layers of a model that run a fused operation, in order."""
+    return [layer.name for layer in _layers(model) if "call" in vars(layer)]
+
+
+def _checked(model):
+    expected = "Expected a built functional or sequential Keras model, such as resnet_v1 returns. "
+    if not isinstance(model, keras.Model) or not hasattr(model, "_run_through_graph"):
+        if not isinstance(model, keras.Sequential):
+            raise ValueError(f"{expected}Received: {model!r}")
+    if not model.built:
+        raise ValueError(f"{expected}Received {model!r}, which is not built: call model.build().")
+    return model
+
+
+def _clone(model):
+    allow_depth(len(model.layers) // 4)
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for layer in _layers(copy):  # An adapted layer computes from its weights once, when told so.
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            layer.finalize_state()
+    return copy
+
+
+def _layers(model):
+    """Yield the layers of a model and of the models inside it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _can_be_fused(layer):
+    if type(layer) is not keras.layers.BatchNormalization or layer.renorm or layer.synchronized:
+        return False
+    last_of_four = layer.input_spec.ndim == 4 and layer.axis in (-1, 3)
+    return last_of_four and layer.compute_dtype in _FUSED_DTYPES and _is_float32(layer)
+
+
+def _is_float32(layer):
+    return all(weight.dtype == "float32" for weight in layer.weights)
+
+
+def _fused_batch_norm(layer, inputs, training=None, mask=None):
+    """Stand in for `BatchNormalization.call` of `layer`."""
+    import tensorflow as tf
+
+    if mask is not None or inputs.dtype != layer.compute_dtype:
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    channels = inputs.shape[-1]
+    batch_statistics = bool(training and layer.trainable)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=layer.gamma.value if layer.scale else tf.ones(channels),
+        offset=layer.beta.value if layer.center else tf.zeros(channels),
+        mean=tf.zeros(0) if batch_statistics else layer.moving_mean.value,
+        variance=tf.zeros(0) if batch_statistics else layer.moving_variance.value,
+        epsilon=layer.epsilon,
+        is_training=batch_statistics,
+    )
+    if batch_statistics:
+        count = tf.cast(tf.size(inputs) // channels, "float32")
+        # The operation returns the unbiased variance; Keras averages the biased one.
+        _update(layer.moving_mean, mean, layer.momentum)
+        _update(layer.moving_variance, variance * ((count - 1) / count), layer.momentum)
+    return outputs
+
+
+def _update(moving, value, momentum):
+    moving.assign(moving * momentum + value * (1.0 - momentum))

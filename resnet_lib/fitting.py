@@ -1,0 +1,246 @@
+"""A run while it is trained: what is fitted, with which callbacks, and what is measured after."""
+
+import math
+import shutil
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from . import callbacks as ours
+from . import records
+from .batches import Batches, Places, on_device, resized
+from .datasets.base import Split
+from .fast import speed_up
+from .preparation import make_optimizer, prepared, with_preprocessing
+
+BEST = Path("checkpoints", "best.keras")
+BACKUP = Path("checkpoints", "last_epoch")
+PROGRESS = Path("checkpoints", records.RECORD)
+
+
+@dataclass
+class Job:
+    """A run while it is trained.
+
+    Attributes:
+        model: the network as it was given.
+        data: `resnet_lib.datasets.Dataset`.
+        recipe: `resnet_lib.recipes.Recipe`.
+        execution: `resnet_lib.execution.Execution`.
+        trained: the copy that is fitted.
+        final: the plain copy in float32, of the images' size, that is saved in the end.
+        record: what will be record.json; grows.
+        folder: the run's folder.
+    """
+
+    model: keras.Model
+    data: object
+    recipe: object
+    execution: object
+
+    def __post_init__(self):
+        recipe, images = self.recipe, self.data.train.images
+        fitted = prepared(self.model, recipe, self.execution.precision)
+        self.final = with_preprocessing(prepared(self.model, recipe), images, recipe.normalize)
+        any_size = len(recipe.sizes) > 1
+        self.trained = speed_up(
+            with_preprocessing(fitted, images, recipe.normalize, any_size=any_size)
+        )
+        self.trained.compile(
+            optimizer=make_optimizer(recipe, self.execution.precision),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=self.execution.jit_compile or keras.backend.backend() == "jax",
+            steps_per_execution=self.execution.steps_per_execution,
+        )
+
+    def fit(self, record, folder, further=(), *, progress=False, tensorboard=False):
+        """Run the epochs that are left; an interruption ends them and is noted."""
+        self.record, self.folder, self.history = record, folder, record["history"]
+        self.best, self.backup = folder / BEST, folder / BACKUP
+        epochs = len(self.history["loss"]), self.record["epochs"]
+        steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
+        shown = []
+        if progress:
+            shown = [ours.progress(
+                self.recipe, steps, epochs,
+                history=self.history, name=self.model.name, source=self.data.source,
+            )]  # fmt: skip
+        callbacks = [*self._callbacks(steps, tensorboard), *further, *shown]
+        try:
+            for first, last in phases(self.recipe, *epochs):
+                self._fit_phase(first, last, callbacks)
+        except KeyboardInterrupt:
+            self.record["stopped"] = f"by hand in epoch {len(self.history['loss']) + 1}"
+        except ours.DivergedError as error:
+            self._diverged(error)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise told_what_fits(self.recipe.batch_size) from error
+            raise
+        finally:
+            for bar in shown:
+                bar.close()
+
+    def _fit_phase(self, first, last, callbacks):
+        """Fit the epochs of one image size."""
+        recipe = self.recipe
+        split = resized(self.data.train, recipe.size(first))
+        kind = Places if self.execution.data_on_device else Batches
+        batches = kind(
+            split,
+            recipe.batch_size,
+            seed=self.record["seed"],
+            augment=recipe.augment,
+            padding=recipe.padding,
+            epoch=first,
+        )
+        validation = unchanged(self.data.validation)
+        if self.execution.data_on_device:
+            self._build(validation)
+            on_device(self.trained, batches)
+        self.trained.fit(
+            batches,
+            initial_epoch=first,
+            epochs=last,
+            validation_data=validation,
+            callbacks=callbacks,
+            shuffle=False,  # Batches shuffles images; Keras would only shuffle batches.
+            verbose=0,
+        )
+
+    def _build(self, batches):
+        """Build optimizer, loss and metrics with pictures, which the fitted batches are not."""
+        self.trained.optimizer.build(self.trained.trainable_variables)
+        self.trained.evaluate(*batches[0], verbose=0)
+
+    def _callbacks(self, steps, tensorboard):
+        """Keras' callbacks and ours. An epoch counts when its backup is whole, hence their order.
+
+        A run that is cut before that repeats the epoch, and chooses and records the same again.
+        """
+        recipe = self.recipe
+        rate = (
+            ours.StepRate(recipe, steps)
+            if recipe.by_step
+            else keras.callbacks.LearningRateScheduler(recipe.learning_rate)
+        )
+        averaged = recipe.ema is not None and keras.callbacks.SwapEMAWeights()
+        chosen = [
+            rate,
+            ours.StopOnNaN(),
+            ours.Best(self.best, self.history["val_accuracy"], averaged or None),
+            ours.Recorder(self.history, self._save_progress),
+            ours.Backup(self.backup),
+            *([averaged] if averaged else []),
+        ]
+        if recipe.reduce_on_plateau:  # The scheduler sets the rate anew and so has the last word.
+            chosen.append(
+                keras.callbacks.ReduceLROnPlateau(
+                    factor=math.sqrt(0.1), cooldown=0, patience=5, min_lr=0.5e-6
+                )
+            )
+        if tensorboard:
+            chosen.append(_tensorboard(self.folder / "tensorboard"))
+        return chosen
+
+    def _save_progress(self):
+        records.save(self.record, (self.folder / PROGRESS).parent)
+
+    def _diverged(self, error):
+        if not self.best.exists():
+            raise FloatingPointError(
+                f"{error}, and nothing was learnt before. Expected a finite loss: try a lower "
+                "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
+            ) from None
+        self.record["stopped"] = str(error)
+        warnings.warn(f"{error}. The weights kept are the best before that.", stacklevel=4)
+
+    def finish(self):
+        """Measure and save what was learnt; the best weights stay in the final model."""
+        self.record["finished"] = now()
+        self.record["results"] = self._results()
+        self.final.set_weights(self.trained.get_weights())
+        self.final.save(self.folder / records.MODEL)
+        records.save(self.record, self.folder)
+        if len(self.history["loss"]) == self.recipe.epochs:  # There is nothing to go on with.
+            shutil.rmtree(self.backup, ignore_errors=True)
+
+    def _results(self):
+        """Return the test accuracies; load the best weights."""
+        test, results = self.data.test, {}
+        if "stopped" not in self.record:
+            results["test_accuracy_last"] = accuracy(probabilities(self.trained, test), test)
+        if self.best.exists():
+            self.trained.load_weights(self.best)
+        found = probabilities(self.trained, test)
+        results["test_accuracy_best"] = accuracy(found, test)
+        if self.recipe.flip_test:
+            mirrored = Split(test.images[:, :, ::-1], test.labels)
+            found = found + probabilities(self.trained, mirrored)
+            results["test_accuracy_flip"] = accuracy(found, test)
+        return results | {"best_epoch": self.best_epoch, "chosen_on": "validation"}
+
+    @property
+    def best_epoch(self):
+        """Number, from 1, of the epoch with the best validation accuracy; None before the first."""
+        accuracies = self.history["val_accuracy"]
+        return int(np.argmax(accuracies)) + 1 if accuracies else None
+
+
+def phases(recipe, first, last):
+    """Yield (first, last) for each run of epochs with images of one size; at least one."""
+    start = first
+    for epoch in range(first + 1, last):
+        if recipe.size(epoch) != recipe.size(start):
+            yield start, epoch
+            start = epoch
+    yield start, last
+
+
+def probabilities(model, split):
+    """Return what a model puts out for a split: float array (n, classes)."""
+    return model.predict(unchanged(split), verbose=0)
+
+
+def accuracy(found, split):
+    """Return the share of a split's images whose largest probability is that of their label."""
+    return float(np.mean(np.argmax(found, axis=1) == split.labels))
+
+
+def unchanged(split):
+    """Return a split in batches, in order and as it is."""
+    return Batches(split, 256, augment=False, shuffle=False)
+
+
+def now():
+    """Return the time, in UTC, as a record has it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _is_out_of_memory(error):
+    return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def told_what_fits(batch_size):
+    """Return the error that says which batch size to try."""
+    if batch_size == 1:
+        return MemoryError("The device's memory does not suffice for a single image.")
+    return MemoryError(
+        f"The device's memory does not suffice for batches of {batch_size}: "
+        f"try batch_size={batch_size // 2} (--batch-size {batch_size // 2})."
+    )
+
+
+def _tensorboard(folder):
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            "tensorboard=True needs the package of that name: pip install tensorboard"
+        ) from None
+    return keras.callbacks.TensorBoard(folder)

@@ -1,0 +1,129 @@
+"""The copy of a network that is trained: with its preprocessing inside, as the recipe says."""
+
+import keras
+import numpy as np
+
+from .cifar import allow_depth
+
+
+def make_optimizer(recipe, precision="float32"):
+    """Return the Keras optimizer of a recipe.
+
+    Decay that is not in the update is part of the model: see `prepared`.
+    """
+    decay, options = recipe.weight_decay, {}
+    if decay is not None and decay.meaning == "update":
+        options["weight_decay"] = decay.value
+    if recipe.ema is not None:
+        options |= {"use_ema": True, "ema_momentum": recipe.ema}
+    if recipe.optimizer == "sgd":
+        options |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+    optimizer = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[recipe.optimizer]
+    optimizer = optimizer(recipe.rate(0, 1), **options)
+    if options.get("weight_decay"):
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def prepared(model, recipe, precision="float32"):
+    """Return a copy of `model` with the recipe's batch normalisation and weight decay.
+
+    Args:
+        model: functional `keras.Model`.
+        recipe: `resnet_lib.recipes.Recipe`. With a decay of its own, the model's regularizers go.
+        precision: "float32", or "mixed_bfloat16" or "mixed_float16" for all but the last layer.
+
+    Returns:
+        `keras.Model` with the weights of `model`.
+    """
+
+    def changed(layer):
+        config = layer.get_config()
+        if precision != "float32" and layer is not model.layers[-1]:
+            config["dtype"] = precision
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config |= {"momentum": recipe.bn_momentum or layer.momentum}
+            config |= {"epsilon": recipe.bn_epsilon or layer.epsilon}
+        if recipe.weight_decay is not None:
+            config |= {name: None for name in config if name.endswith("_regularizer")}
+            if "kernel_regularizer" in config and recipe.weight_decay.l2:
+                config["kernel_regularizer"] = keras.regularizers.L2(recipe.weight_decay.l2)
+        return type(layer).from_config(config)
+
+    allow_depth(len(model.layers) // 4)
+    copy = keras.models.clone_model(model, clone_function=changed, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def with_preprocessing(model, images, normalize="image", *, any_size=False):
+    """Return a copy of `model` that takes images of 0-255 and scales them itself.
+
+    Args:
+        model: a Keras model of float images.
+        images: uint8 array (n, height, width, channels), the training images.
+        normalize: "image": the mean training image is subtracted; "channel": the mean of each
+            channel is, and the rest divided by the channel's standard deviation; None: neither.
+        any_size: whether the copy takes images of any height and width.
+
+    Returns:
+        `keras.Model`, (batch, height, width, channels) in 0-255 -> what `model` puts out.
+
+    Raises:
+        ValueError: if the copy should take any size and `model` cannot.
+    """
+    allow_depth(len(model.layers) // 4)
+    shape = (None, None, images.shape[3]) if any_size else images.shape[1:]
+    inputs = keras.Input(shape, name="pixels")
+    x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
+    if normalize is not None:
+        x = _normalization(images, normalize)(x)
+    # `call` runs the layers one by one, so that the result is flat; a model called as a layer would
+    # be nested. It leaves traces in the layers, hence a clone before it and another after it.
+    try:
+        outputs = keras.models.clone_model(model).call(x)
+    except (ValueError, TypeError) as error:
+        if not any_size:
+            raise
+        raise ValueError(
+            f"Expected a model that takes images of any size, for the recipe changes theirs. "
+            f"Received {model.name}, which does not: try replace(recipe, sizes=((1, 1),))."
+        ) from error
+    flat = keras.models.clone_model(keras.Model(inputs, outputs, name=model.name))
+    flat.set_weights(model.get_weights())
+    for layer in flat.layers:  # An adapted layer computes from its weights once, when told so.
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            layer.finalize_state()
+    return flat
+
+
+LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
+
+
+def _normalization(images, normalize):
+    """Return the layer that takes the training images' mean off images of 0-1."""
+    mean = _mean_image(images)
+    if normalize == "image":
+        return keras.layers.Normalization(
+            axis=(1, 2, 3), mean=mean, variance=np.ones_like(mean), name="subtract_mean"
+        )
+    squares = sum(np.square(part, dtype=np.int32).sum((0, 1, 2)) for part in _parts(images))
+    mean = mean.mean((0, 1), dtype=np.float64)
+    variance = squares / (255**2 * images[..., 0].size) - mean**2
+    return keras.layers.Normalization(
+        axis=-1,
+        mean=mean.astype("float32"),
+        variance=variance.astype("float32"),
+        name="standardize",
+    )
+
+
+def _mean_image(images):
+    """Mean over the images, in 0-1, summed in whole numbers: no second copy as floats."""
+    return (images.sum(axis=0, dtype=np.int64) / (255 * len(images))).astype("float32")
+
+
+def _parts(images, size=1000):
+    return (images[start : start + size] for start in range(0, len(images), size))
