@@ -201,24 +201,29 @@ KINDS = {
 class Turns:
     """When a worker computes: what happens once only at once, a round when a line comes in.
 
-    It answers with one line of JSON: facts when ready, then the seconds of each round.
+    It answers with one line of JSON: facts when ready, then the seconds of each round. A round is
+    computed twice and timed the second time: a process that has waited finds its memory cold.
     """
 
     def __init__(self, facts, warm_up=2):
-        self.facts, self.left = facts, warm_up
+        self.facts, self.warm_up, self.done = facts, warm_up, 0
 
     def begin(self):
-        if self.left == 0:
+        """Wait for the next turn, if this is the beginning of one."""
+        if self.done == self.warm_up:
             print(json.dumps(self.facts), flush=True)
-        if self.left <= 0 and not sys.stdin.readline():
+        if self._computed() == 0 and not sys.stdin.readline():
             sys.exit()
         self.start = time.perf_counter()
 
     def end(self):
-        seconds = time.perf_counter() - self.start
-        if self.left <= 0:
-            print(json.dumps(seconds), flush=True)
-        self.left -= 1
+        """Say how long it took, if that was the timed half of a turn."""
+        if self._computed() == 1:
+            print(json.dumps(time.perf_counter() - self.start), flush=True)
+        self.done += 1
+
+    def _computed(self):
+        return (self.done - self.warm_up) % 2 if self.done >= self.warm_up else None
 
 
 def work(kind, batch, steps):
@@ -233,7 +238,7 @@ class Contender:
 
     def __init__(self, name, kind, batch, steps, *, python=sys.executable, **environment):
         self.name, self.batch, self.steps = name, batch, steps
-        self.complaints = tempfile.TemporaryFile("w+")
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         command = [python, __file__, "--worker", kind, "--batch", str(batch), "--steps", str(steps)]
         self.process = subprocess.Popen(
             command,
@@ -247,6 +252,7 @@ class Contender:
         self.seconds = []
 
     def round(self):
+        """Let it compute and note the seconds."""
         self.process.stdin.write("round\n")
         self.process.stdin.flush()
         self.seconds.append(self._answer())
@@ -256,6 +262,7 @@ class Contender:
         return [self.batch * self.steps / seconds for seconds in self.seconds]
 
     def close(self):
+        """Let the process end."""
         self.process.stdin.close()
         self.process.wait()
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 import keras
+import numpy as np
 from tqdm import tqdm
 
 from . import plots
@@ -37,6 +38,28 @@ class StepRate(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         """Set the rate."""
         self.model.optimizer.learning_rate = self.recipe.rate(self.first + batch, self.steps)
+
+
+class Seeds(keras.callbacks.Callback):
+    """Seeds the layers that draw at random, such as Dropout, anew for each epoch.
+
+    Keras does not save how far they have drawn, so that a resumed run would draw otherwise.
+
+    Args:
+        seed: int of at least 0.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Set the state of each from (seed, its number, epoch)."""
+        variables = self.model.non_trainable_variables
+        states = [state for state in variables if state.path.endswith("seed_generator_state")]
+        for number, state in enumerate(states):
+            drawn = np.random.SeedSequence([self.seed, number, epoch]).generate_state(2)
+            state.assign(drawn.astype(state.dtype))
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -52,12 +52,12 @@ def fused_layers(model):
 
 
 def _checked(model):
-    expected = "Expected a built functional or sequential Keras model, such as resnet_v1 returns. "
-    if not isinstance(model, keras.Model) or not hasattr(model, "_run_through_graph"):
-        if not isinstance(model, keras.Sequential):
-            raise ValueError(f"{expected}Received: {model!r}")
+    expected = "Expected a built functional or sequential Keras model, such as resnet_v1 returns."
+    functional = isinstance(model, keras.Model) and hasattr(model, "operations")
+    if not functional and not isinstance(model, keras.Sequential):
+        raise ValueError(f"{expected} Received: {model!r}")
     if not model.built:
-        raise ValueError(f"{expected}Received {model!r}, which is not built: call model.build().")
+        raise ValueError(f"{expected} Received {model!r}, not built: call its build(input_shape).")
     return model
 
 
@@ -65,9 +65,11 @@ def _clone(model):
     allow_depth(len(model.layers) // 4)
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    for layer in _layers(copy):  # An adapted layer computes from its weights once, when told so.
+    copy.trainable = model.trainable
+    for original, layer in zip(_layers(model), _layers(copy), strict=True):
+        layer.trainable = original.trainable  # The line before the loop set it for every layer.
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
-            layer.finalize_state()
+            layer.finalize_state()  # An adapted layer computes from its weights when told so.
     return copy
 
 
@@ -110,10 +112,14 @@ def _fused_batch_norm(layer, inputs, training=None, mask=None):
     )
     if batch_statistics:
         count = tf.cast(tf.size(inputs) // channels, "float32")
-        # The operation returns the unbiased variance; Keras averages the biased one.
         _update(layer.moving_mean, mean, layer.momentum)
-        _update(layer.moving_variance, variance * ((count - 1) / count), layer.momentum)
+        _update(layer.moving_variance, _biased(variance, count), layer.momentum)
     return outputs
+
+
+def _biased(variance, count):
+    """Return the variance that Keras averages; the fused operation returns the unbiased one."""
+    return variance * ((count - 1) / count)
 
 
 def _update(moving, value, momentum):

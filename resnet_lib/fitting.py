@@ -132,6 +132,7 @@ class Job:
         averaged = recipe.ema is not None and keras.callbacks.SwapEMAWeights()
         chosen = [
             rate,
+            ours.Seeds(self.record["seed"]),
             ours.StopOnNaN(),
             ours.Best(self.best, self.history["val_accuracy"], averaged or None),
             ours.Recorder(self.history, self._save_progress),

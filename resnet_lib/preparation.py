@@ -84,6 +84,7 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
     # be nested. It leaves traces in the layers, hence a clone before it and another after it.
     try:
         outputs = keras.models.clone_model(model).call(x)
+        flat = keras.models.clone_model(keras.Model(inputs, outputs, name=model.name))
     except (ValueError, TypeError) as error:
         if not any_size:
             raise
@@ -91,7 +92,6 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
             f"Expected a model that takes images of any size, for the recipe changes theirs. "
             f"Received {model.name}, which does not: try replace(recipe, sizes=((1, 1),))."
         ) from error
-    flat = keras.models.clone_model(keras.Model(inputs, outputs, name=model.name))
     flat.set_weights(model.get_weights())
     for layer in flat.layers:  # An adapted layer computes from its weights once, when told so.
         if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:

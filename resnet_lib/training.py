@@ -53,8 +53,8 @@ def train(
         epochs: stop after so many epochs of the recipe; its schedule stays as it is. The whole
             recipe in fewer epochs is `dataclasses.replace(recipe, epochs=…)`.
         batch_size: images in a batch in place of the recipe's.
-        seed: int that decides the order of the images and the augmentation. Layers that draw for
-            themselves, such as Dropout, follow `keras.utils.set_random_seed`.
+        seed: int that decides the order of the images, the augmentation, and what layers such as
+            Dropout draw.
         deterministic: two runs on one machine have the same bits, at some cost. For the whole
             process, and not to be undone in it.
         execution: `resnet_lib.execution.Execution`; None: what suits this machine.
@@ -82,7 +82,7 @@ def train(
     # What can be refused is refused here, before a folder is made and before the first step.
     if batch_size is not None:
         recipe = replace(recipe, batch_size=batch_size)
-    epochs = check_count("epochs", recipe.epochs if epochs is None else epochs, most=recipe.epochs)
+    epochs = _checked_epochs(epochs, recipe)
     seed = check_count("seed", seed, least=0)
     _check_fit(model, data)
     execution = execution or best_execution(data.train.images.nbytes)
@@ -112,6 +112,18 @@ def train(
             error.add_note(f"{folder} holds what there was, as far as it came: resume goes on.")
             raise
     return records.Run(record, None if out is None else folder, job.final)
+
+
+def _checked_epochs(epochs, recipe):
+    if epochs is None:
+        return recipe.epochs
+    try:
+        return check_count("epochs", epochs, most=recipe.epochs)
+    except ValueError as error:
+        error.add_note(
+            "A recipe is stretched or shortened by dataclasses.replace(recipe, epochs=…)."
+        )
+        raise
 
 
 def _describe(model, data, recipe, execution):

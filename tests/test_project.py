@@ -26,7 +26,7 @@ CONDA_ENVIRONMENT = "resnet-lib"
 # Requirements
 
 
-def declared(without=("gpu",)):
+def declared(without=("gpu", "torch")):
     """Return the requirements of pyproject.toml, but for some extras."""
     extras = PROJECT["project"]["optional-dependencies"]
     lines = [line for name, group in extras.items() if name not in without for line in group]

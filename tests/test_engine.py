@@ -1,0 +1,514 @@
+"""The engine: a run that is cut, interrupted, diverges or finds the disk full is not lost."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from resnet_lib import callbacks, cifar, datasets, execution, fitting, records, training
+from resnet_lib.__main__ import main
+from resnet_lib.execution import Execution
+from resnet_lib.recipes import EXAMPLE, ONE_CYCLE
+
+SHAPES = datasets.shapes(train=128, validation=64, test=64)
+DATA = datasets.Dataset(
+    *(
+        datasets.Split(part.images[:, ::2, ::2].copy(), part.labels)
+        for part in (SHAPES.train, SHAPES.validation, SHAPES.test)
+    ),
+    SHAPES.class_names,
+    SHAPES.source,
+)
+# Most tests are about what happens around the steps: a small net, and one size of images.
+SHORT = replace(ONE_CYCLE, epochs=3, batch_size=32, peak=0.05, sizes=((1, 1),))
+TRAIN = [sys.executable, "-m", "resnet_lib", "train", "--dataset", "shapes", "--model", "resnet8v1"]
+
+
+def net():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, use_bias=False)(inputs)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x), name="small")
+
+
+def train(out=None, recipe=SHORT, model=None, **options):
+    return training.train(model or net(), DATA, recipe, out=out, progress=False, **options)
+
+
+class At(keras.callbacks.Callback):
+    """Does something once, after a step."""
+
+    def __init__(self, epoch, step, act):
+        super().__init__()
+        self.place, self.act = (epoch, step), act
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.place:
+            self.act(self.model)
+
+
+def raising(error):
+    def act(model):
+        raise error
+
+    return act
+
+
+RESUMED = """
+import hashlib, os, sys
+import resnet_lib as rl
+import keras
+from dataclasses import replace
+from resnet_lib import callbacks
+
+class Cut(BaseException):
+    pass
+
+def net():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, use_bias=False)(inputs)
+    x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x), name="small")
+
+def train(out, **options):
+    recipe = replace(rl.recipes.ONE_CYCLE, epochs=4, batch_size=32, ema=EMA)
+    return rl.train(
+        net(), DATA, recipe, out=out, seed=1, progress=False, deterministic=True, **options
+    )
+
+def told(run):
+    weights = hashlib.sha256(b"".join(w.tobytes() for w in run.model.get_weights())).hexdigest()
+    names = [name for name in run.history if "seconds" not in name]
+    accuracy = {name: value for name, value in run.record["results"].items()}
+    return weights, accuracy, {name: run.history[name] for name in names}
+
+def cut_in(owner, method, when):
+    plain, calls = getattr(owner, method), []
+    def cutting(self, *args):
+        calls.append(1)
+        if when == "before" and len(calls) == 3:
+            raise Cut
+        plain(self, *args)
+        if when == "after" and len(calls) == 3:
+            raise Cut
+    setattr(owner, method, cutting)
+    return lambda: setattr(owner, method, plain)
+
+shapes = rl.datasets.shapes(train=128, validation=64, test=64)
+small = [rl.datasets.Split(part.images[:, ::2, ::2].copy(), part.labels)
+         for part in (shapes.train, shapes.validation, shapes.test)]
+DATA = rl.datasets.Dataset(*small, shapes.class_names, shapes.source)
+END = "on_epoch_end"
+PLACES = [(callbacks.Best, END, "before"), (callbacks.Recorder, END, "before"),
+          (callbacks.Backup, END, "before"), (callbacks.Backup, END, "after"),
+          (callbacks.StepRate, "on_epoch_begin", "after")]
+os.chdir(sys.argv[1])
+for EMA in (None, 0.8):
+    whole = told(train(f"whole{EMA}"))
+    print("weights", whole[0])
+    for number, place in enumerate(PLACES if EMA is None else PLACES[2:4]):
+        restore = cut_in(*place)
+        try:
+            train(f"cut{EMA}{number}")
+            raise SystemExit(f"was not cut: {place}")
+        except Cut:
+            pass
+        restore()
+        resumed = told(train(f"cut{EMA}{number}", resume=True))
+        assert resumed == whole, (EMA, place, resumed, whole)
+        print("equal")
+"""
+
+
+def test_a_run_cut_anywhere_and_resumed_ends_as_an_uninterrupted_one(tmp_path):
+    """Bit for bit, dropout, sizes, averaged weights and all; and so does the same run again."""
+    said = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        command = [sys.executable, "-c", RESUMED, str(tmp_path / name)]
+        process = subprocess.run(command, capture_output=True, text=True)
+        assert process.returncode == 0, process.stderr
+        said.append(process.stdout)
+    assert said[0].count("equal") == 7
+    assert len(set(said[0].split())) == 4, "two different hashes of weights, and two words"
+    assert said[0] == said[1], "two processes, the same bits"
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 120
+    while not path.is_file():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_command_is_resumed(tmp_path):
+    out = tmp_path / "run"
+    command = [
+        *TRAIN,
+        "--recipe",
+        "one-cycle",
+        "--epochs",
+        "4",
+        "--limit",
+        "512",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "record.json").exists()
+    process = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    record = records.load(out).record
+    assert len(record["history"]["loss"]) == 4
+    assert record["resumed"][0]["epoch"] >= 1
+    assert not (out / fitting.BACKUP).exists(), "a finished recipe keeps no backup"
+
+
+def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
+    out = tmp_path / "run"
+    command = [*TRAIN, "--limit", "512", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(out / fitting.PROGRESS, process)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "stopped: by hand in epoch" in printed
+    assert "Traceback" not in errors
+    run = records.load(out)
+    assert run.load_model().predict(SHAPES.test.images[:4], verbose=0).shape == (4, 10)
+
+
+def test_an_interrupted_run_returns_and_goes_on(tmp_path):
+    stop = At(1, 1, raising(KeyboardInterrupt()))
+    run = train(tmp_path / "run", callbacks=[stop])
+    assert run.record["stopped"] == "by hand in epoch 2"
+    assert len(run.history["loss"]) == 1
+    assert "test_accuracy_last" not in run.record["results"]
+    assert "stopped: by hand in epoch 2" in str(run)
+    found = fitting.probabilities(run.model, DATA.test)
+    assert fitting.accuracy(found, DATA.test) == run.record["results"]["test_accuracy_best"]
+    resumed = train(tmp_path / "run", resume=True)
+    assert "stopped" not in resumed.record
+    assert len(resumed.history["loss"]) == 3
+    again = train(tmp_path / "run", resume=True)
+    assert again.record["finished"] == resumed.record["finished"], "nothing is left to do"
+
+
+def test_interrupted_in_the_first_epoch_the_weights_of_then_are_kept(tmp_path):
+    run = train(tmp_path / "run", callbacks=[At(0, 2, raising(KeyboardInterrupt()))])
+    assert run.record["results"]["best_epoch"] is None
+    assert not np.array_equal(run.model.get_weights()[2], net().get_weights()[0])
+    assert "the last weights" in str(run)
+
+
+def test_the_first_epochs_of_a_recipe_can_be_followed_by_the_others(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    run = train(tmp_path / "run", epochs=2, resume=True)
+    assert len(run.history["loss"]) == 2
+    with pytest.raises(ValueError, match=r"from 1 to 3.*received 4") as refused:
+        train(epochs=4)
+    assert "replace(recipe, epochs=" in refused.value.__notes__[0]
+
+
+def test_what_was_started_otherwise_is_not_resumed(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    before = sorted(path.name for path in (tmp_path / "run").rglob("*"))
+    with pytest.raises(ValueError, match=r"seed: then 0, now 1"):
+        train(tmp_path / "run", resume=True, seed=1)
+    with pytest.raises(ValueError, match=r"recipe: then"):
+        train(tmp_path / "run", replace(SHORT, peak=0.2), resume=True)
+    assert sorted(path.name for path in (tmp_path / "run").rglob("*")) == before
+    with pytest.raises(ValueError, match="out=None"):
+        train(resume=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="not a run's folder"):
+        train(tmp_path / "other", resume=True)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine.txt"]
+
+
+def spoil(model):
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_before_it_is_saved(tmp_path):
+    with pytest.warns(UserWarning, match="not a number in epoch 2, step 3"):
+        run = train(tmp_path / "run", callbacks=[At(1, 1, spoil)])
+    assert run.record["stopped"] == "the loss was not a number in epoch 2, step 3"
+    assert run.record["results"]["best_epoch"] == 1
+    assert all(np.isfinite(weight).all() for weight in run.model.get_weights())
+    saved = records.load(tmp_path / "run").load_model()
+    assert all(np.isfinite(weight).all() for weight in saved.get_weights())
+    json.loads((tmp_path / "run" / "record.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_loss_that_is_not_a_number_in_the_first_epoch_is_an_error(tmp_path, capsys):
+    with pytest.raises(FloatingPointError, match=r"epoch 1, step 2.*lower learning rate"):
+        train(tmp_path / "run", callbacks=[At(0, 0, spoil)])
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_full_disk_leaves_the_last_finished_epoch(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(model):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+
+    try:
+        with pytest.raises(OSError) as failed:
+            train(tmp_path / "run", callbacks=[At(1, 0, fill)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "resume" in failed.value.__notes__[-1]
+    assert callbacks.newest_backup(tmp_path / "run" / fitting.BACKUP)[0] == 1
+    keras.saving.load_model(tmp_path / "run" / fitting.BEST)
+    assert len(train(tmp_path / "run", resume=True).history["loss"]) == 3
+
+
+def test_out_of_memory_says_which_batch_size_to_try():
+    import tensorflow as tf
+
+    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+    with pytest.raises(MemoryError, match="batches of 32: try batch_size=16"):
+        train(callbacks=[At(0, 0, raising(error))])
+    with pytest.raises(MemoryError, match="single image"):
+        raise fitting.told_what_fits(1)
+
+
+def small_resnet():
+    keras.utils.set_random_seed(0)
+    return cifar.resnet_v1((16, 16, 3), 8, form="standard")
+
+
+@pytest.fixture(scope="module")
+def plain_run():
+    return train(recipe=replace(SHORT, epochs=2), model=small_resnet())
+
+
+@pytest.mark.parametrize(
+    ("settings", "tolerance"),
+    [
+        (Execution(jit_compile=True), 1e-3),
+        (Execution("mixed_bfloat16"), 5e-2),
+        (Execution("mixed_float16"), 1e-2),
+        (Execution(data_on_device=True), 1e-3),
+        (Execution(steps_per_execution=2), 5e-2),
+        (Execution("mixed_bfloat16", True, 4, True), 1e-1),
+    ],
+    ids=str,
+)
+def test_however_the_steps_are_run_the_loss_is_the_same(settings, tolerance, plain_run):
+    """What a GPU gets, on the CPU. Several steps a call share a learning rate: see Execution."""
+    run = train(recipe=replace(SHORT, epochs=2), model=small_resnet(), execution=settings)
+    assert run.record["execution"] == settings.as_dict()
+    assert run.history["loss"] == pytest.approx(plain_run.history["loss"], rel=tolerance)
+    assert {weight.dtype for weight in run.model.weights} == {"float32"}
+    assert run.model.layers[-1].compute_dtype == "float32"
+    assert all(layer.compute_dtype == "float32" for layer in run.model.layers)
+
+
+@pytest.mark.parametrize(
+    ("cards", "expected"),
+    [
+        ([], Execution()),
+        ([(6, 1)], Execution("float32", True, 16, True)),
+        ([(7, 5)], Execution("mixed_float16", True, 16, True)),
+        ([(8, 6)], Execution("mixed_bfloat16", True, 16, True)),
+        ([(9, 0), (9, 0)], Execution()),
+    ],
+)
+def test_what_is_chosen_for_a_gpu(cards, expected, monkeypatch):
+    monkeypatch.setattr(execution, "gpu_capabilities", lambda: cards)
+    assert execution.best_execution(image_bytes=150_000_000) == expected
+    assert not execution.best_execution(image_bytes=2**40).data_on_device
+
+
+def test_the_capability_is_asked_of_tensorflow(monkeypatch):
+    import tensorflow as tf
+
+    details = {"one": {"compute_capability": (8, 9)}, "two": {}}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(details))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.get)
+    assert execution.gpu_capabilities() == [(8, 9), (0, 0)]
+
+
+def test_settings_that_are_none_are_refused():
+    with pytest.raises(ValueError, match=r"mixed_bfloat16.*received 'bfloat16'"):
+        Execution("bfloat16")
+    with pytest.raises(ValueError, match="steps_per_execution"):
+        Execution(steps_per_execution=0)
+
+
+def test_averaged_weights_are_validated_and_kept(tmp_path):
+    raw = []
+    remember = At(2, 3, lambda model: raw.extend(model.get_weights()))
+    run = train(recipe=replace(SHORT, ema=0.9), callbacks=[remember])
+    kept = run.model.get_weights()
+    assert any(not np.allclose(a, b) for a, b in zip(raw, kept, strict=True))
+    images = DATA.validation
+    accuracy = fitting.accuracy(fitting.probabilities(run.model, images), images)
+    assert accuracy == pytest.approx(max(run.history["val_accuracy"]))
+
+
+def test_mirrored_test_images_are_averaged_in_a_number_of_its_own():
+    run = train()
+    test, mirrored = DATA.test, DATA.test.images[:, :, ::-1]
+    both = run.model.predict(test.images, verbose=0) + run.model.predict(mirrored, verbose=0)
+    accuracy = np.mean(np.argmax(both, axis=1) == test.labels)
+    assert run.record["results"]["test_accuracy_flip"] == pytest.approx(accuracy)
+    assert (
+        "test_accuracy_flip" not in train(recipe=replace(SHORT, flip_test=False)).record["results"]
+    )
+
+
+def test_a_model_of_one_size_is_refused_where_sizes_change(tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    flat = keras.layers.Flatten()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(flat), name="flat")
+    with pytest.raises(ValueError, match=r"any size.*flat.*sizes=\(\(1, 1\),\)"):
+        train(tmp_path / "run", replace(SHORT, sizes=((0.5, 0.5), (1, 1))), model)
+    assert not (tmp_path / "run").exists()
+    assert train(recipe=replace(SHORT, epochs=1), model=model).history["loss"]
+
+
+def test_the_rate_of_each_step_is_the_recipes():
+    seen = []
+    every = SimpleNamespace(rates=seen)
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            every.rates.append(float(self.model.optimizer.learning_rate))
+
+    train(callbacks=[Rates()])
+    assert seen == pytest.approx([SHORT.rate(step, 4) for step in range(12)])
+
+
+def test_tensorboard_files_are_written_on_request(tmp_path):
+    train(tmp_path / "run", epochs=1, tensorboard=True)
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.out*"))
+
+
+def test_the_command_lines_recipes(tmp_path, capsys):
+    command = ["train", "--dataset", "shapes", "--limit", "64", "--model"]
+    options = ["--recipe", "one-cycle", "--epochs", "2", "--stop-after", "1", "--deterministic"]
+    assert main([*command, "plain8", *options[:-1], "--out", str(tmp_path / "a")]) == 0
+    record = records.load(tmp_path / "a").record
+    assert (record["recipe"]["epochs"], record["epochs"]) == (2, 1)
+    assert record["notes"] == {"form": "standard"}
+    options = ["--recipe", "paper", "--stop-after", "1", "--batch-size", "64"]
+    assert main([*command, "resnet8v1", *options, "--out", str(tmp_path / "b")]) == 0
+    record = records.load(tmp_path / "b").record
+    assert (record["recipe"]["name"], record["notes"]["form"]) == ("paper", "paper")
+    assert record["recipe"]["batch_size"] == 64
+
+
+def test_minutes_are_measured_once(tmp_path, capsys):
+    command = ["train", "--dataset", "shapes", "--limit", "128", "--model", "resnet8v1"]
+    command += ["--recipe", "one-cycle", "--minutes", "0.5", "--stop-after", "1"]
+    assert main([*command, "--out", str(tmp_path / "a")]) == 0
+    assert "epochs fit into 0.5 minutes" in capsys.readouterr().out
+    assert main([*command, "--resume", "--out", str(tmp_path / "a")]) == 0
+    assert "fit into" not in capsys.readouterr().out
+    assert main([*command[:-3], "0.001", "--out", str(tmp_path / "b")]) == 2
+    assert "minutes: expected at least" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+MEMORY = """
+import resnet_lib as rl
+import keras, numpy as np
+from dataclasses import replace
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 5:
+            raise KeyboardInterrupt
+
+def part(n):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    return rl.datasets.Split(images, random.integers(0, 10, n))
+
+data = rl.datasets.Dataset(part(45_000), part(5_000), part(10_000), range(10), "noise")
+model = rl.resnet_v1((32, 32, 3), 20, form="standard")
+recipe = replace(rl.recipes.ONE_CYCLE, sizes=((1, 1),))
+rl.train(model, data, recipe, progress=False, callbacks=[Stop()])
+[peak] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(int(peak.split()[1]) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux' /proc")
+def test_as_many_images_as_cifar10_has_take_less_than_one_and_a_half_gigabytes():
+    process = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert float(process.stdout) < 1.5
+
+
+NOTEBOOK = """
+import resnet_lib as rl
+from dataclasses import replace
+data = rl.datasets.shapes(train=64, validation=64, test=64)
+model = rl.resnet_v1((32, 32, 3), 8, form="standard")
+run = rl.train(model, data, replace(rl.recipes.ONE_CYCLE, epochs=2))
+"""
+
+
+def test_a_notebook_shows_one_picture_in_the_end(tmp_path):
+    import nbclient
+    from nbformat import v4
+
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(NOTEBOOK)])
+    nbclient.NotebookClient(notebook, resources={"metadata": {"path": tmp_path}}).execute()
+    [output] = notebook.cells[0].outputs
+    assert output["data"].keys() == {"image/png", "text/plain"}
+    assert "loss" in output["data"]["text/plain"]
+    assert output["metadata"]["image/png"]["alt"]
+
+
+def test_a_run_on_jax_needs_no_other_recipe(tmp_path):
+    code = """
+        import resnet_lib as rl
+        from dataclasses import replace
+        data = rl.datasets.shapes(train=32, validation=32, test=32)
+        model = rl.resnet_v1((32, 32, 3), 8, form="standard")
+        recipe = replace(rl.recipes.ONE_CYCLE, epochs=1, batch_size=32)
+        run = rl.train(model, data, recipe, out="run", progress=False)
+        print(run.record["environment"]["keras_backend"], len(run.history["loss"]))
+    """
+    code = "\n".join(each.strip() for each in code.splitlines())
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["jax", "1"]
+
+
+def test_the_examples_rate_is_the_schedulers_not_the_plateaus():
+    run = train(recipe=replace(EXAMPLE, epochs=3, augment=False), epochs=2)
+    assert run.history["learning_rate"] == pytest.approx([1e-3, 1e-3])
+    assert run.record["recipe"]["reduce_on_plateau"] is True

@@ -1,0 +1,372 @@
+"""Recipes and schedules: the rates that the papers name, what is refused, what is drawn."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+
+from resnet_lib import plots, recipes, schedules
+from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, PAPER_110, Recipe, WeightDecay
+
+ALL = tuple(recipes.NAMED.values())
+STEPS = 352  # 45,000 images in batches of 128.
+SIZES = ((0.4, 0.5), (0.7, 0.75), (1, 1))
+
+
+def name_of(recipe):
+    return recipe.name
+
+
+# The papers' schedule.
+
+
+@pytest.mark.parametrize(
+    ("iteration", "rate"),
+    [
+        (0, 0.1),
+        (31_999, 0.1),
+        (32_000, 0.01),
+        (47_999, 0.01),
+        (48_000, 0.001),
+        (63_999, 0.001),
+    ],
+)
+def test_the_papers_rate_is_divided_by_ten_at_32k_and_48k(iteration, rate):
+    assert schedules.paper(iteration) == pytest.approx(rate)
+
+
+def test_the_papers_warm_up_is_a_tenth_of_the_rate():
+    rates = [schedules.paper(iteration, warmup=400) for iteration in (0, 399, 400, 32_000)]
+    assert rates == pytest.approx([0.01, 0.01, 0.1, 0.01])
+
+
+# The rate that rises and falls. By hand: 25 steps up to 0.4, then 75 down.
+BY_HAND = {
+    "linear": {0: 0.016, 9: 0.16, 24: 0.4, 25: 0.4, 50: 0.8 / 3, 75: 0.4 / 3, 100: 0},
+    "cosine": {0: 0.016, 9: 0.16, 24: 0.4, 25: 0.4, 50: 0.3, 75: 0.1, 100: 0},
+}
+
+
+@pytest.mark.parametrize("anneal", BY_HAND)
+def test_one_cycle_by_hand(anneal):
+    for step, rate in BY_HAND[anneal].items():
+        given = schedules.one_cycle(step, 100, peak=0.4, anneal=anneal)
+        assert given == pytest.approx(rate, abs=1e-12), f"step {step}"
+
+
+def test_a_warm_up_that_is_no_whole_number_of_steps():
+    rates = [schedules.one_cycle(step, 10, peak=1.0) for step in range(11)]
+    falling = [step / 7.5 for step in (7, 6, 5, 4, 3, 2, 1)]
+    assert rates == pytest.approx([0.4, 0.8, 1, *falling, 0])
+
+
+@pytest.mark.parametrize("anneal", schedules.ANNEALS)
+@pytest.mark.parametrize("warmup", [0, 0.1, 0.25, 0.5, 0.7, 0.999, 1])
+@pytest.mark.parametrize("total", [1, 2, 7, 30, 1000])
+def test_one_cycle_rises_to_its_peak_and_falls_to_zero(total, warmup, anneal):
+    shape = dict(peak=0.3, warmup=warmup, anneal=anneal)
+    rates = np.array([schedules.one_cycle(step, total, **shape) for step in range(total + 1)])
+    assert rates.max() == 0.3, "reached exactly and never passed"
+    assert (rates[:-1] > 0).all()
+    assert rates[-1] == 0
+    top = int(rates.argmax())
+    assert top + 1 == pytest.approx(max(1, warmup * total), abs=1)
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top:]) <= 0).all()
+
+
+def test_a_cosine_ends_flatter_than_a_line():
+    linear, cosine = (
+        schedules.one_cycle(99, 100, anneal=anneal) for anneal in ("linear", "cosine")
+    )
+    assert cosine < linear / 10
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"anneal": "exp"}, "anneal: expected one of linear, cosine, received 'exp'"),
+        ({"warmup": -0.1}, "warmup: expected a share from 0 to 1, received -0.1"),
+        ({"warmup": 1.5}, "warmup: .* received 1.5"),
+        ({"warmup": float("nan")}, "warmup: .* received nan"),
+        ({"step": -1}, "step: expected a number from 0 to 10, received -1"),
+        ({"step": 11}, "step: .* received 11"),
+    ],
+)
+def test_a_cycle_that_is_none_is_refused(changed, message):
+    arguments = {"step": 0, "total_steps": 10, **changed}
+    with pytest.raises(ValueError, match=message):
+        schedules.one_cycle(arguments.pop("step"), arguments.pop("total_steps"), **arguments)
+
+
+# What a recipe refuses.
+SGD, CYCLE = PAPER, ONE_CYCLE
+WRONG = [
+    (EXAMPLE, "epochs", 0, "epochs: expected .* at least 1, received 0"),
+    (EXAMPLE, "epochs", 1.5, "epochs: expected a whole number .* received 1.5"),
+    (EXAMPLE, "epochs", True, "epochs: expected .* received True"),
+    (EXAMPLE, "batch_size", 0, "batch_size: expected .* received 0"),
+    (EXAMPLE, "batch_size", "32", "batch_size: expected .* received '32'"),
+    (EXAMPLE, "optimizer", "lamb", "optimizer must be one of 'adam', 'sgd'.*Received: 'lamb'"),
+    (EXAMPLE, "schedule", "cosine", "schedule must be one of 'example'.*Received: 'cosine'"),
+    (EXAMPLE, "momentum", 0.9, "momentum: with 'adam' expected None, received 0.9"),
+    (SGD, "momentum", None, "momentum: with 'sgd' expected a value, received None"),
+    (SGD, "momentum", -0.1, "momentum: expected a number from 0 to 1, received -0.1"),
+    (SGD, "momentum", 1.1, "momentum: expected .* received 1.1"),
+    (SGD, "momentum", "0.9", "momentum: expected .* received '0.9'"),
+    (SGD, "momentum", True, "momentum: expected .* received True"),
+    (SGD, "peak", 0.3, "peak: with 'paper' expected None, received 0.3"),
+    (CYCLE, "peak", None, "peak: with 'one_cycle' expected a value, received None"),
+    (CYCLE, "peak", -1, "peak: expected a number of at least 0, received -1"),
+    (CYCLE, "peak", float("inf"), "peak: expected .* received inf"),
+    (CYCLE, "peak", float("nan"), "peak: expected .* received nan"),
+    (CYCLE, "warmup", -0.1, "warmup: expected a number from 0 to 1, received -0.1"),
+    (CYCLE, "warmup", 2, "warmup: expected .* received 2"),
+    (CYCLE, "warmup", None, "warmup: expected .* received None"),
+    (EXAMPLE, "warmup", 0.1, "warmup: with 'example' expected 0, received 0.1"),
+    (CYCLE, "anneal", None, "anneal: with 'one_cycle' expected a value, received None"),
+    (CYCLE, "anneal", "exp", "anneal must be one of 'linear', 'cosine'.*Received: 'exp'"),
+    (SGD, "anneal", "linear", "anneal: with 'paper' expected None, received 'linear'"),
+    (SGD, "weight_decay", 1e-4, "weight_decay: expected a WeightDecay.*Received: 0.0001"),
+    (SGD, "bn_momentum", 2, "bn_momentum: expected a number from 0 to 1, received 2"),
+    (SGD, "bn_epsilon", -1e-5, "bn_epsilon: expected .* received -1e-05"),
+    (SGD, "ema", 1.5, "ema: expected a number from 0 to 1, received 1.5"),
+    (SGD, "normalize", "mean", "normalize must be one of 'image'.*Received: 'mean'"),
+    (SGD, "padding", "edge", "padding must be one of 'constant', 'reflect'.*Received: 'edge'"),
+    (SGD, "sizes", SIZES, r'expected normalize="channel" or None\. Received: .*0\.75'),
+    (CYCLE, "sizes", (), r"sizes: expected pairs .*Received: \(\)"),
+    (CYCLE, "sizes", ((1, 0.5),), "sizes: expected pairs .*Received"),
+    (CYCLE, "sizes", ((0.5, 1),), "sizes: expected pairs .*Received"),
+    (CYCLE, "sizes", ((0.5, 0.5), (0.4, 0.7), (1, 1)), "sizes: expected pairs"),
+    (CYCLE, "sizes", ((0.5, 0.5), (0.5, 0.7), (1, 1)), "sizes: expected pairs"),
+    (CYCLE, "sizes", ((0, 0.5), (1, 1)), "sizes: expected pairs"),
+    (CYCLE, "sizes", ((0.5, 0), (1, 1)), "sizes: expected pairs"),
+    (CYCLE, "sizes", ((0.5, 2), (1, 1)), "sizes: expected pairs"),
+    (CYCLE, "sizes", 1, "sizes: expected pairs .*Received: 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "field", "value", "message"),
+    WRONG,
+    ids=[f"{recipe.name}-{field}-{value}" for recipe, field, value, _ in WRONG],
+)
+def test_a_recipe_that_would_fail_in_training_is_refused(recipe, field, value, message):
+    with pytest.raises(ValueError, match=message):
+        replace(recipe, **{field: value})
+
+
+@pytest.mark.parametrize("field", ["nesterov", "reduce_on_plateau", "augment", "flip_test"])
+def test_a_switch_is_true_or_false(field):
+    """The string "false", from a file or a command line, would count as true."""
+    with pytest.raises(ValueError, match=f"{field}: expected .*received 'false'"):
+        replace(PAPER, **{field: "false"})
+
+
+def test_adam_has_no_nesterov_momentum():
+    with pytest.raises(ValueError, match="nesterov: with 'adam' expected False, received True"):
+        replace(EXAMPLE, nesterov=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1e-4,), "weight_decay: expected a number of at least 0, received -0.0001"),
+        ((float("nan"),), "weight_decay: expected .* received nan"),
+        (("1e-4",), "weight_decay: expected .* received '1e-4'"),
+        ((1e-4, "l2"), "one of 'gradient', 'loss', 'update'.*Received: 'l2'"),
+    ],
+)
+def test_a_decay_without_a_meaning_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        WeightDecay(*arguments)
+
+
+def test_the_l2_factor_of_each_meaning():
+    """Keras' L2(f) adds 2 * f * w to the gradient."""
+    assert WeightDecay(2e-4, "gradient").l2 == 1e-4
+    assert WeightDecay(1e-4, "loss").l2 == 1e-4
+    assert WeightDecay(1e-4, "update").l2 is None
+
+
+# The rate of each step, stretched over the run.
+
+
+def test_the_papers_recipe_drops_in_the_middle_and_at_three_quarters():
+    assert PAPER.epochs * STEPS == 64_064
+    steps = (0, 32_031, 32_032, 48_047, 48_048, 64_063)
+    rates = [PAPER.rate(step, STEPS) for step in steps]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_depth_110_warms_up_for_about_400_steps():
+    rates = [PAPER_110.rate(step, STEPS) for step in range(1000)]
+    slow = rates.count(0.01)
+    assert abs(slow - 400) <= 1
+    assert rates == [0.01] * slow + [0.1] * (1000 - slow)
+    assert PAPER_110.rate(1000, STEPS) == PAPER.rate(0, STEPS) == 0.1
+
+
+def test_the_example_changes_its_rate_after_80_120_160_and_180_epochs():
+    changes = {0: 1e-3, 81: 1e-4, 121: 1e-5, 161: 1e-6, 181: 5e-7}
+    expected = 0
+    for epoch in range(EXAMPLE.epochs):
+        expected = changes.get(epoch, expected)
+        assert EXAMPLE.learning_rate(epoch) == pytest.approx(expected), f"epoch {epoch}"
+        assert EXAMPLE.rate(epoch * 7 + 6, 7) == pytest.approx(expected)
+
+
+def test_one_cycle_is_the_schedules_function_of_the_step():
+    for step in (0, 1, 1319, 1320, 5279):
+        expected = schedules.one_cycle(step, 15 * STEPS, peak=0.3, warmup=0.25)
+        assert ONE_CYCLE.rate(step, STEPS) == expected
+
+
+@pytest.mark.parametrize("recipe", ALL, ids=name_of)
+@pytest.mark.parametrize("epochs", [4, 20, 1000], ids=str)
+def test_another_number_of_epochs_stretches_the_schedule(recipe, epochs):
+    other = replace(recipe, epochs=epochs)
+    for share in (0, 0.003, 0.1, 0.249, 0.3, 0.41, 0.49, 0.52, 0.61, 0.74, 0.76, 0.9, 0.99):
+        rate = recipe.learning_rate(share * recipe.epochs)
+        assert other.learning_rate(share * epochs) == pytest.approx(rate, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("recipe", [PAPER, PAPER_110, ONE_CYCLE], ids=name_of)
+def test_the_rate_at_an_epoch_is_that_of_its_first_step(recipe):
+    for epoch in (1, 4, 10):
+        assert recipe.learning_rate(epoch) == pytest.approx(
+            recipe.rate(epoch * 5000, 5000), rel=1e-3
+        )
+
+
+# The sizes of the images.
+
+
+def test_the_size_of_each_epoch():
+    recipe = replace(ONE_CYCLE, epochs=10, sizes=SIZES)
+    assert [recipe.size(epoch) for epoch in range(10)] == [0.5] * 4 + [0.75] * 3 + [1] * 3
+    assert [ONE_CYCLE.size(epoch) for epoch in range(15)] == [0.75] * 5 + [1] * 10
+    assert {PAPER.size(epoch) for epoch in range(182)} == {1}
+
+
+@pytest.mark.parametrize("sizes", [SIZES, ((0.99, 0.5), (1, 1)), ONE_CYCLE.sizes])
+def test_the_last_epoch_has_the_full_size(sizes):
+    for epochs in range(1, 40):
+        shares = [
+            replace(ONE_CYCLE, epochs=epochs, sizes=sizes).size(epoch) for epoch in range(epochs)
+        ]
+        assert shares[-1] == 1
+        assert shares == sorted(shares)
+
+
+# Recipes are data.
+
+
+@pytest.mark.parametrize("recipe", [*ALL, replace(ONE_CYCLE, sizes=SIZES, ema=0.99)], ids=name_of)
+def test_a_recipe_survives_json(recipe):
+    again = Recipe.from_dict(json.loads(json.dumps(recipe.as_dict())))
+    assert again == recipe
+    assert hash(again) == hash(recipe)
+    assert str(again) == str(recipe)
+
+
+def test_recipes_are_compared_field_by_field():
+    assert len(set(ALL)) == 4
+    assert replace(PAPER, epochs=3) != PAPER
+    assert replace(PAPER, weight_decay=WeightDecay(1e-4, "loss")) != PAPER
+    assert replace(PAPER, epochs=3) == replace(PAPER, epochs=np.int64(3))
+    assert replace(ONE_CYCLE, sizes=[[0.5, 0.5], [1, 1]]) in {
+        replace(ONE_CYCLE, sizes=((0.5, 0.5), (1, 1)))
+    }
+
+
+def test_recipes_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        PAPER.epochs = 1
+    with pytest.raises(FrozenInstanceError):
+        PAPER.weight_decay.value = 0
+
+
+@pytest.mark.parametrize("recipe", ALL, ids=name_of)
+def test_a_printed_recipe_says_every_field(recipe):
+    said = dict(line.split(maxsplit=1) for line in str(recipe).splitlines())
+    assert said.keys() == recipe.as_dict().keys()
+    assert said["name"] == recipe.name
+    assert said["epochs"] == str(recipe.epochs)
+    assert said["weight_decay"] == str(recipe.weight_decay)
+
+
+def test_recipes_by_name():
+    for recipe in ALL:
+        assert recipes.named(recipe.name) is recipe
+    assert recipes.named("paper", 56) is PAPER
+    assert recipes.named("paper", 110) is PAPER_110
+    assert recipes.named("paper", 1202) is PAPER_110
+    assert recipes.named("one-cycle", 110) is ONE_CYCLE
+    with pytest.raises(ValueError, match=r"'paper-110'.*Received: 'papers'"):
+        recipes.named("papers")
+
+
+# Drawn.
+
+
+def history(epochs):
+    return {"loss": [2.0 - epoch for epoch in range(epochs)], "val_loss": [2.5] * epochs}
+
+
+def drawn(epochs, **options):
+    return plots.progress(history(epochs), ONE_CYCLE, 15, name="ResNet20v1", **options)
+
+
+def test_progress_says_the_same_however_far_a_run_is():
+    alts = {drawn(epochs).alt for epochs in (0, 1, 15)} | {drawn(2, losses=[(2.5, 1.0)]).alt}
+    assert len(alts) == 1
+    [alt] = alts
+    assert "ResNet20v1" in alt
+    assert "15 epochs" in alt
+    assert "learning rate" in alt
+
+
+def test_progress_before_the_first_epoch():
+    figure = drawn(0)
+    assert len(figure.axes) == 2
+    assert all(len(line.get_xdata()) == 0 for line in figure.axes[0].get_lines())
+    assert "image/png" in figure._repr_mimebundle_()[0]
+
+
+def test_progress_draws_the_loss_of_each_epoch_and_within_it():
+    left, _ = drawn(3, losses=[(2.5, 0.5), (3.2, 0.4)], title="ten shapes").axes
+    inside, training, validation = left.get_lines()
+    np.testing.assert_allclose(inside.get_xydata(), [(2.5, 0.5), (3.2, 0.4)])
+    np.testing.assert_allclose(training.get_xydata(), [(1, 2), (2, 1), (3, 0)])
+    np.testing.assert_allclose(validation.get_xydata(), [(1, 2.5), (2, 2.5), (3, 2.5)])
+    assert left.get_xlim() == (0, 15)
+    assert drawn(3, title="ten shapes").get_suptitle() == "ten shapes"
+
+
+@pytest.mark.parametrize(("epochs", "losses", "reached"), [(0, (), 0), (6, (), 6), (15, (), 15)])
+def test_the_rate_that_is_to_come_is_dotted(epochs, losses, reached):
+    _, right = drawn(epochs, losses=losses).axes
+    whole, so_far = right.get_lines()
+    assert whole.get_linestyle() == ":"
+    assert so_far.get_linestyle() == "-"
+    assert whole.get_xdata()[-1] == pytest.approx(15, abs=0.1)
+    assert so_far.get_xdata()[-1] == pytest.approx(reached, abs=0.1)
+    assert whole.get_ydata().max() == pytest.approx(0.3, rel=0.01)
+
+
+def test_within_an_epoch_the_rate_is_drawn_up_to_the_step():
+    _, right = drawn(2, losses=[(2.5, 1.0)]).axes
+    assert right.get_lines()[1].get_xdata()[-1] == pytest.approx(2.5, abs=0.05)
+
+
+def test_the_rate_of_one_cycle_is_drawn_from_step_to_step():
+    figure = plots.learning_rate(ONE_CYCLE)
+    [line] = figure.axes[0].get_lines()
+    epochs, rates = line.get_data()
+    assert rates.max() == pytest.approx(0.3, rel=0.01)
+    assert epochs[rates.argmax()] == pytest.approx(15 / 4, abs=0.05)
+    assert rates[-1] < 0.001
+    assert "15 epochs" in figure.alt
+    assert figure.axes[0].get_yscale() == "linear"
