@@ -131,6 +131,8 @@ def resized(split, share):
     Returns:
         Split, its images uint8 of at least 8x8 pixels, or of their own size if that is smaller.
     """
+    if not 0 < share <= 1:
+        raise ValueError(f"share: expected a number above 0, at most 1, received {share!r}")
     if share == 1:
         return split
     old = split.images.shape[1:3]

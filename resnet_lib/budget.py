@@ -1,7 +1,9 @@
 """Which recipe fits into the time there is, on this machine."""
 
+import math
 import tempfile
 import time
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -11,6 +13,7 @@ import keras
 from .batches import Batches, resized
 from .execution import best_execution
 from .fitting import Job, unchanged
+from .preparation import with_preprocessing
 from .recipes import ONE_CYCLE
 
 # The sizes to train at, from the best result to the least time, and from how many epochs on a plan
@@ -59,11 +62,23 @@ def for_budget(minutes, model, data, recipe=ONE_CYCLE, *, execution=None, clock=
         ValueError: if not even one epoch fits; it says how long that takes.
     """
     execution = execution or best_execution(data.train.images.nbytes)
-    plans = PLANS if recipe.schedule == "one_cycle" else (recipe.sizes,)
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"minutes: expected a number above 0, received {minutes!r}")
+    plans = (recipe.sizes,)
+    if recipe.schedule == "one_cycle":
+        plans = PLANS if _takes_any_size(model, data) else PLANS[:1]
     plans = [replace(recipe, sizes=sizes, **_normalize(recipe, sizes)) for sizes in plans]
     shares = sorted({share for plan in plans for _, share in plan.sizes})
     cost = measured(model, data, plans[-1], shares, execution, clock)
     return longest(plans, cost, 60 * minutes, len(data.train))
+
+
+def _takes_any_size(model, data):
+    try:
+        with_preprocessing(model, data.train.limit(1).images, None, any_size=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _normalize(recipe, sizes):
@@ -91,18 +106,25 @@ def longest(plans, cost, seconds, images):
     if fitted is None:
         least = cost.of(replace(plan, epochs=1), images) / 60
         raise ValueError(
-            f"minutes: expected at least {least:.2g}, which one epoch takes on this machine, "
-            f"received {seconds / 60:g}"
+            f"minutes: expected at least {math.ceil(100 * least) / 100:g}, which one epoch takes "
+            f"on this machine, received {seconds / 60:g}"
         )
     return fitted
 
 
 def _fitted(plan, cost, seconds, images):
     """Return a recipe in as many epochs as fit, or None."""
-    epochs = 0
-    while cost.of(replace(plan, epochs=epochs + 1), images) <= seconds:
-        epochs += 1
-    return replace(plan, epochs=epochs) if epochs else None
+
+    def fits(epochs):
+        return cost.of(replace(plan, epochs=epochs), images) <= seconds
+
+    if not fits(1):
+        return None
+    most = 1
+    while fits(2 * most):
+        most *= 2
+    epochs = most + bisect_left(range(most + 1, 2 * most), True, key=lambda n: not fits(n))
+    return replace(plan, epochs=epochs)
 
 
 def measured(model, data, recipe, shares, execution, clock):
@@ -139,10 +161,13 @@ def _step(model, split, recipe, share, execution, clock):
     """Return the seconds of the first call at a size, and those of an image after it."""
     calls = execution.steps_per_execution
     few = split.limit(min(len(split), recipe.batch_size * CALLS * calls))
-    batches = Batches(resized(few, share), recipe.batch_size, padding=recipe.padding)
+    batches = Batches(
+        resized(few, share), recipe.batch_size, augment=recipe.augment, padding=recipe.padding
+    )
     timer = _Timer(clock)
     model.fit(batches, verbose=0, shuffle=False, callbacks=[timer])
     first, *others = timer.seconds
+    calls = min(calls, len(batches))
     return first, median(others or [first]) / (calls * min(recipe.batch_size, len(few)))
 
 

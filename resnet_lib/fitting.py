@@ -108,7 +108,12 @@ class Job:
             initial_epoch=first,
             epochs=last,
             validation_data=validation,
-            callbacks=callbacks,
+            callbacks=[
+                *callbacks,
+                keras.callbacks.LambdaCallback(
+                    on_epoch_begin=lambda epoch, logs: batches.start_epoch(epoch)
+                ),
+            ],
             shuffle=False,  # Batches shuffles images; Keras would only shuffle batches.
             verbose=0,
         )

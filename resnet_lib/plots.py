@@ -175,15 +175,15 @@ def learning_rate(schedule, epochs=None):
     Args:
         schedule: `resnet_lib.records.Run`, a `Recipe`, or a function of the zero-based epoch.
         epochs: how many epochs to draw; without it, a recipe's own number, or 200. Of a run, all
-            are drawn.
+            are drawn; of a recipe that changes the rate at each step, no more than it has.
 
     Returns:
-        Figure with one logarithmic axis.
+        Figure. Its vertical axis is logarithmic, but for such a recipe.
     """
     if hasattr(schedule, "history"):
         rates = schedule.history["learning_rate"]
     elif getattr(schedule, "by_step", False):
-        return _rate_by_step(schedule, epochs or schedule.epochs)
+        return _rate_by_step(schedule, min(epochs or schedule.epochs, schedule.epochs))
     else:
         function = getattr(schedule, "learning_rate", schedule)
         epochs = epochs or getattr(schedule, "epochs", 200)

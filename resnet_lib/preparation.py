@@ -5,6 +5,11 @@ import numpy as np
 
 from .cifar import allow_depth
 
+# The names of what `with_preprocessing` puts in front of a network.
+LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
+KERNELS = {"kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"}
+REGULARIZERS = KERNELS | {"bias_regularizer", "gamma_regularizer", "beta_regularizer"}
+
 
 def make_optimizer(recipe, precision="float32"):
     """Return the Keras optimizer of a recipe.
@@ -17,11 +22,11 @@ def make_optimizer(recipe, precision="float32"):
     if recipe.ema is not None:
         options |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "sgd":
-        options |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
+        options |= {"momentum": float(recipe.momentum), "nesterov": recipe.nesterov}
     optimizer = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[recipe.optimizer]
     optimizer = optimizer(recipe.rate(0, 1), **options)
     if options.get("weight_decay"):
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        optimizer.exclude_from_weight_decay(var_names=[r"(^|/)(bias|gamma|beta)(:\d+)?$"])
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
@@ -39,17 +44,19 @@ def prepared(model, recipe, precision="float32"):
         `keras.Model` with the weights of `model`.
     """
 
+    last = _last_layer(model)
+
     def changed(layer):
         config = layer.get_config()
-        if precision != "float32" and layer is not model.layers[-1]:
+        if precision != "float32" and layer is not last:
             config["dtype"] = precision
         if isinstance(layer, keras.layers.BatchNormalization):
-            config |= {"momentum": recipe.bn_momentum or layer.momentum}
-            config |= {"epsilon": recipe.bn_epsilon or layer.epsilon}
+            wanted = {"momentum": recipe.bn_momentum, "epsilon": recipe.bn_epsilon}
+            config |= {name: value for name, value in wanted.items() if value is not None}
         if recipe.weight_decay is not None:
-            config |= {name: None for name in config if name.endswith("_regularizer")}
-            if "kernel_regularizer" in config and recipe.weight_decay.l2:
-                config["kernel_regularizer"] = keras.regularizers.L2(recipe.weight_decay.l2)
+            factor = recipe.weight_decay.l2
+            l2 = keras.regularizers.L2(factor) if factor else None
+            config |= {name: l2 if name in KERNELS else None for name in REGULARIZERS & set(config)}
         return type(layer).from_config(config)
 
     allow_depth(len(model.layers) // 4)
@@ -99,7 +106,10 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
     return flat
 
 
-LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
+def _last_layer(model):
+    """Return the last layer, that of the model inside where the last one is a model."""
+    last = model.layers[-1]
+    return _last_layer(last) if isinstance(last, keras.Model) else last
 
 
 def _normalization(images, normalize):
@@ -110,8 +120,10 @@ def _normalization(images, normalize):
             axis=(1, 2, 3), mean=mean, variance=np.ones_like(mean), name="subtract_mean"
         )
     squares = sum(np.square(part, dtype=np.int32).sum((0, 1, 2)) for part in _parts(images))
-    mean = mean.mean((0, 1), dtype=np.float64)
-    variance = squares / (255**2 * images[..., 0].size) - mean**2
+    size = images[..., 0].size
+    mean = sum(part.sum((0, 1, 2), dtype=np.int64) for part in _parts(images)) / (255 * size)
+    variance = squares / (255**2 * size) - mean**2
+    variance = np.maximum(variance, 1 / 255**2)  # A channel that never changes stays near 0.
     return keras.layers.Normalization(
         axis=-1,
         mean=mean.astype("float32"),

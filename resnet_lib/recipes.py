@@ -154,12 +154,18 @@ class Recipe:
         _check_choice("The schedule", self.schedule, SCHEDULES)
         _check_choice("normalize", self.normalize, ("image", "channel", None))
         _check_choice("padding", self.padding, MODES)
-        for name in ("momentum", "warmup", "bn_momentum", "ema"):
+        _check_number("warmup", self.warmup, 0, 1)
+        for name in ("momentum", "bn_momentum", "ema"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), 0, 1)
         for name in ("peak", "bn_epsilon"):
             if getattr(self, name) is not None:
                 _check_number(name, getattr(self, name), 0)
+        for name in ("nesterov", "reduce_on_plateau", "augment", "flip_test"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(
+                    f"{name}: expected True or False, received {getattr(self, name)!r}"
+                )
         self._check_together()
         object.__setattr__(self, "sizes", _checked_sizes(self.sizes))
         if self.normalize == "image" and len(self.sizes) > 1:
@@ -181,6 +187,8 @@ class Recipe:
                 raise ValueError(f"{name}: with {chosen!r} expected {wanted}, received {value!r}")
         if self.anneal is not None:
             _check_choice("anneal", self.anneal, schedules.ANNEALS)
+        if self.optimizer == "adam" and self.nesterov:
+            raise ValueError("nesterov: with 'adam' expected False, received True")
         if self.schedule == "example" and self.warmup:
             raise ValueError(f"warmup: with 'example' expected 0, received {self.warmup!r}")
         if self.weight_decay is not None and not isinstance(self.weight_decay, WeightDecay):

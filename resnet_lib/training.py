@@ -17,7 +17,7 @@ from .datasets.base import check_count
 from .execution import best_execution, make_deterministic
 from .fitting import BACKUP, BEST, PROGRESS, Job, now
 from .inspection import count_parameters
-from .recipes import EXAMPLE
+from .recipes import EXAMPLE, Recipe
 
 __all__ = ["for_budget", "train"]
 
@@ -80,6 +80,8 @@ def train(
         OSError: if the disk is full; the last finished epoch stays, to be resumed.
     """
     # What can be refused is refused here, before a folder is made and before the first step.
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe: expected one such as recipes.ONE_CYCLE, received {recipe!r}")
     if batch_size is not None:
         recipe = replace(recipe, batch_size=batch_size)
     epochs = _checked_epochs(epochs, recipe)

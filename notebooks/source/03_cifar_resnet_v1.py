@@ -296,7 +296,9 @@ rl.plots.learning_rate(rl.recipes.EXAMPLE)
 
 # %%
 EPOCHS = 6 if rl.profile() == "quick" else 20
-recipe = replace(rl.recipes.ONE_CYCLE, epochs=EPOCHS, batch_size=64, peak=0.2, augment=False, sizes=((1, 1),))
+recipe = replace(
+    rl.recipes.ONE_CYCLE, epochs=EPOCHS, batch_size=64, peak=0.2, augment=False, sizes=((1, 1),)
+)
 rl.plots.learning_rate(recipe)
 
 # %% [markdown]
