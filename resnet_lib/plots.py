@@ -145,7 +145,7 @@ def progress(history, recipe, epochs, *, name, title="", losses=()):
     )
     done = len(history["loss"])
     if losses:
-        left.plot(*zip(*losses, strict=True), color=COLOURS[5], linewidth=1, label="in the epoch")
+        left.plot(*zip(*losses, strict=True), color=COLOURS[5], linewidth=1, label="epoch so far")
     for metric, label, colour, line in (
         ("loss", "training", COLOURS[0], "-"),
         ("val_loss", "validation", COLOURS[1], "--"),

@@ -17,6 +17,7 @@ from .datasets.base import check_count
 from .execution import best_execution, make_deterministic
 from .fitting import BACKUP, BEST, PROGRESS, Job, now
 from .inspection import count_parameters
+from .preparation import LAYERS
 from .recipes import EXAMPLE, Recipe
 
 __all__ = ["for_budget", "train"]
@@ -224,9 +225,7 @@ def _check_fit(model, data):
             f"{expected}. Received: {model.name} for images of {tuple(wanted)} and "
             f"{given_classes} classes."
         )
-    if taken := {"pixels", "scale", "subtract_mean", "standardize"} & {
-        layer.name for layer in model.layers
-    }:
+    if taken := set(LAYERS) & {layer.name for layer in model.layers}:
         raise ValueError(
             "Expected a model without preprocessing of its own, which `train` adds. "
             f"Received: {model.name} with layers named {', '.join(sorted(taken))}"

@@ -87,7 +87,7 @@ def net():
     return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x), name="small")
 
 def train(out, **options):
-    recipe = replace(rl.recipes.ONE_CYCLE, epochs=4, batch_size=32, ema=EMA)
+    recipe = replace(rl.recipes.ONE_CYCLE, epochs=3, batch_size=32, ema=EMA)
     return rl.train(
         net(), DATA, recipe, out=out, seed=1, progress=False, deterministic=True, **options
     )
@@ -102,10 +102,10 @@ def cut_in(owner, method, when):
     plain, calls = getattr(owner, method), []
     def cutting(self, *args):
         calls.append(1)
-        if when == "before" and len(calls) == 3:
+        if when == "before" and len(calls) == 2:
             raise Cut
         plain(self, *args)
-        if when == "after" and len(calls) == 3:
+        if when == "after" and len(calls) == 2:
             raise Cut
     setattr(owner, method, cutting)
     return lambda: setattr(owner, method, plain)
@@ -122,7 +122,9 @@ os.chdir(sys.argv[1])
 for EMA in (None, 0.8):
     whole = told(train(f"whole{EMA}"))
     print("weights", whole[0])
-    for number, place in enumerate(PLACES if EMA is None else PLACES[2:4]):
+    if len(sys.argv) > 2:
+        continue
+    for number, place in enumerate(PLACES if EMA is None else PLACES[2:3]):
         restore = cut_in(*place)
         try:
             train(f"cut{EMA}{number}")
@@ -138,16 +140,18 @@ for EMA in (None, 0.8):
 
 def test_a_run_cut_anywhere_and_resumed_ends_as_an_uninterrupted_one(tmp_path):
     """Bit for bit, dropout, sizes, averaged weights and all; and so does the same run again."""
-    said = []
-    for name in ("one", "two"):
+    said = {}
+    for name in ("cut", "again"):
         (tmp_path / name).mkdir()
         command = [sys.executable, "-c", RESUMED, str(tmp_path / name)]
+        command += ["only whole runs"] if name == "again" else []
         process = subprocess.run(command, capture_output=True, text=True)
         assert process.returncode == 0, process.stderr
-        said.append(process.stdout)
-    assert said[0].count("equal") == 7
-    assert len(set(said[0].split())) == 4, "two different hashes of weights, and two words"
-    assert said[0] == said[1], "two processes, the same bits"
+        said[name] = process.stdout.split()
+    assert said["cut"].count("equal") == 6
+    weights = [word for word in said["cut"] if len(word) == 64]
+    assert len(set(weights)) == 2, "averaged weights are others"
+    assert [word for word in said["again"] if len(word) == 64] == weights, "the same bits again"
 
 
 def wait_for(path, process):

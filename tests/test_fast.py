@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import resnet_lib as rl
-from resnet_lib import fast, training
+from resnet_lib import fast
 
 SIDE, BATCH = 16, 32
 RANDOM = np.random.default_rng(7)
@@ -38,8 +38,11 @@ def batch_norms(model):
 
 
 def with_preprocessing():
-    pixels = np.clip(IMAGES * 50 + 128, 0, 255).astype("uint8")
-    return training.with_preprocessing(net(), pixels)
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Rescaling(0.5, offset=0.1)(inputs)
+    mean, variance = IMAGES.mean((0, 1, 2)), IMAGES.var((0, 1, 2))
+    x = keras.layers.Normalization(mean=mean, variance=variance)(x)
+    return keras.Model(inputs, net().call(x))
 
 
 def adapted():
@@ -147,27 +150,27 @@ def test_statistics_are_the_same_after_100_batches():
     assert_same_weights(model, quick)
 
 
-# Training amplifies rounding: a network that sees the images of each batch in another order, which
-# changes no sum but in its last bits, moves away from itself as far as the fused one does.
+# Training amplifies rounding: at this rate, a network that sees the images of each batch in another
+# order, which changes sums in their last bits only, is 5e-5 to 1e-4 away from itself after 100
+# steps, and the fused one 0.5 to 1.2 times as far. At a tenth of the rate it is 1e-5, at three
+# times the rate 1e-3.
 def test_100_steps_of_training_differ_by_rounding_alone():
-    model = net()
-    runs = {"plain": model, "reordered": fast._clone(model), "fused": fast.speed_up(model)}
-    for name, each in runs.items():
-        train(each, reverse=name == "reordered")
-    moved = largest_difference(runs["plain"], net())
-    rounding = largest_difference(runs["plain"], runs["reordered"])
-    fused = largest_difference(runs["plain"], runs["fused"])
-    assert moved > 0.01
-    assert fused <= max(1e-5, 10 * rounding)
-    assert fused < moved / 100
+    model = rl.resnet_v1(SHAPE, 8, form="standard")
+    start = fast._clone(model)
+    reordered, fused = fast._clone(model), fast.speed_up(model)
+    train(model)
+    train(reordered, reverse=True)
+    train(fused)
+    assert largest_difference(model, start) > 0.1
+    assert largest_difference(model, fused) <= 5 * largest_difference(model, reordered)
 
 
 def train(model, *, reverse=False, steps=100):
-    model.compile(keras.optimizers.SGD(0.01, 0.9), "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.SGD(0.003), "sparse_categorical_crossentropy")
     order = slice(None, None, -1 if reverse else 1)
     batches = [(IMAGES[i::4][order], LABELS[i::4][order]) for i in range(4)]
     data = tf.data.Dataset.from_tensor_slices(tuple(map(np.stack, zip(*batches, strict=True))))
-    model.fit(data.repeat(), steps_per_epoch=steps, verbose=0)
+    model.fit(data.repeat(), steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
 def test_the_unbiased_variance_would_be_noticed(monkeypatch):
@@ -228,7 +231,15 @@ def test_what_is_saved_loads_without_the_library(tmp_path):
 
 def saved_layers(path):
     with zipfile.ZipFile(path) as file:
-        return json.loads(file.read("config.json"))["config"]["layers"]
+        layers = json.loads(file.read("config.json"))["config"]["layers"]
+    return [without_ids(layer) for layer in layers]
+
+
+def without_ids(config):
+    """Leave out the numbers by which Keras tells objects apart that layers share."""
+    if isinstance(config, dict):
+        return {k: without_ids(v) for k, v in config.items() if k != "shared_object_id"}
+    return [without_ids(each) for each in config] if isinstance(config, list) else config
 
 
 def python(*arguments, **options):
@@ -301,34 +312,28 @@ def test_a_frozen_model_stays_frozen():
 
 
 STRATEGIES = {
-    "none": None,
+    "none": tf.distribute.get_strategy,
     "one device": lambda: tf.distribute.OneDeviceStrategy("/cpu:0"),
     "mirrored": lambda: tf.distribute.MirroredStrategy(["/cpu:0"]),
 }
 
 
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
-def test_fit_several_steps_an_execution(strategy):
-    model = net()
-    plain = fast._clone(model)
-    with strategy().scope() if strategy else tf.name_scope(""):
+def test_fit_on_one_replica(strategy, steps_per_execution):
+    with strategy().scope():
+        model = net()
         quick = fast.speed_up(model)
-    assert len(fast.fused_layers(quick)) == 9
-    for each, steps in ((plain, 1), (quick, 2)):
-        scope = strategy().scope() if strategy and each is quick else tf.name_scope("")
-        with scope:
+        for each in (model, quick):
             each.compile(
                 keras.optimizers.SGD(0.01),
                 "sparse_categorical_crossentropy",
-                steps_per_execution=1 if strategy else steps,
+                steps_per_execution=steps_per_execution,
             )
+    assert len(fast.fused_layers(quick)) == 9
+    for each in (model, quick):
         each.fit(IMAGES, LABELS, batch_size=BATCH, shuffle=False, verbose=0)
-    assert_same_weights(plain, quick)
-
-
-def left_alone(x, **options):
-    layer = keras.layers.BatchNormalization(**options)
-    return layer(x)
+    assert_same_weights(model, quick)
 
 
 class Subclass(keras.layers.BatchNormalization):
@@ -378,9 +383,10 @@ def test_a_clone_is_plain_again():
 
 
 def test_speeding_up_twice_is_speeding_up_once():
-    quick = fast.speed_up(fast.speed_up(net()))
+    model = net()
+    quick = fast.speed_up(fast.speed_up(model))
     assert len(fast.fused_layers(quick)) == 9
-    assert_same_step(net(), quick)
+    assert_same_step(model, quick)
 
 
 def test_fused_operations_are_what_runs():
@@ -408,12 +414,12 @@ ON_JAX = """
 import sys, numpy as np
 import resnet_lib as rl
 from resnet_lib import fast
+assert "tensorflow" not in sys.modules
 model = rl.resnet_v1((8, 8, 3), 8)
 quick = fast.speed_up(model)
 assert quick is not model and fast.fused_layers(quick) == []
 images = np.ones((2, 8, 8, 3), "float32")
 np.testing.assert_allclose(quick(images), model(images), atol=1e-6)
-assert "tensorflow" not in sys.modules
 """
 
 
