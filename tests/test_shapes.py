@@ -1,5 +1,6 @@
 """Drawn shapes: the same on every computer, balanced, and hard for all but a convolutional net."""
 
+import dataclasses
 import importlib
 import os
 import subprocess
@@ -181,22 +182,15 @@ def test_resnet20_passes_90_percent(data):
     import resnet_lib
 
     keras.utils.set_random_seed(0)
-    batch, epochs = 64, IMAGE_PASSES // len(data.train)
-    steps = epochs * len(data.train) // batch
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - steps // 5, warmup_target=0.2, warmup_steps=steps // 5
-    )
     model = resnet_lib.resnet_v1((32, 32, 3), depth=20, form="standard")
-    model.compile(
-        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+    recipe = dataclasses.replace(
+        resnet_lib.recipes.ONE_CYCLE,
+        epochs=IMAGE_PASSES // len(data.train),
+        batch_size=64,
+        peak=0.2,
+        sizes=((1, 1),),
+        augment=False,
     )
-    model.fit(floats(data.train), data.train.labels, batch_size=batch, epochs=epochs, verbose=2)
-    reached = model.evaluate(floats(data.test), data.test.labels, verbose=0)[1]
-    print(f"test accuracy {reached:.3f}")
-    assert reached > 0.9
-
-
-def floats(part):
-    return (part.images.astype(np.float32) - 128) / 64
+    run = resnet_lib.train(model, data, recipe, progress=False)
+    print(run)
+    assert run.record["results"]["test_accuracy_last"] > 0.9
