@@ -30,6 +30,10 @@ def _told(who, what, error):
     return "\n".join([f"{who}: {what}", *getattr(error, "__notes__", [])])
 
 
+def _folder(path):
+    return Path(path).expanduser()
+
+
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m resnet_lib", description="Train residual networks."
@@ -40,7 +44,13 @@ def _parser():
     add = train.add_argument
     add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, …")
     add("--dataset", choices=DATASETS, default="cifar10")
-    add("--out", required=True, metavar="FOLDER", help="folder for the run; must not exist")
+    add(
+        "--out",
+        required=True,
+        type=_folder,
+        metavar="FOLDER",
+        help="folder for the run; must not exist",
+    )
     add("--resume", action="store_true", help="go on with the run in FOLDER, if there is one")
     add("--recipe", choices=RECIPES, default="example", help="default: example")
     add(
@@ -67,10 +77,12 @@ def _train(options):
     import keras
 
     from . import cifar, datasets, records
+    from .datasets.base import check_count
     from .training import train
 
     # What can be refused is refused before the data is read.
-    if Path(options.out).exists() and not options.resume:
+    check_count("seed", options.seed, least=0, most=2**32 - 1)
+    if options.out.exists() and not options.resume:
         raise FileExistsError(
             f"{options.out} exists. Nothing is overwritten: name a new folder, or go on with the "
             "run in it by --resume."
@@ -114,7 +126,7 @@ def _recipe(options, model, data, depth):
         return replace(recipe, epochs=options.epochs)
     if options.minutes is None:
         return recipe
-    started = Path(options.out) / PROGRESS
+    started = options.out / PROGRESS
     if options.resume and started.is_file():  # Measured anew, it would be another recipe.
         return recipes.Recipe.from_dict(records.load(started).record["recipe"])
     recipe = for_budget(options.minutes, model, data, recipe)

@@ -16,7 +16,7 @@ class Batches(keras.utils.PyDataset):
         split: `resnet_lib.datasets.Split`.
         batch_size: images in a batch; the last one may be smaller.
         seed: int; the order depends on (seed, epoch), the augmentation on the image as well.
-        augment: whether to pad by an eighth of the height, crop and flip.
+        augment: whether to pad by an eighth of the shorter side, crop and flip.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
         shuffle: whether the order is drawn, or that of the split.
         epoch: zero-based epoch to begin with.
@@ -28,7 +28,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.augment, self.padding, self.shuffle = augment, padding, shuffle
-        self.pad = max(1, split.images.shape[1] // 8)
+        self.pad = max(1, min(split.images.shape[1:3]) // 8)
         self.start_epoch(epoch)
 
     def __len__(self):

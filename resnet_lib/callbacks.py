@@ -101,6 +101,7 @@ class Best(keras.callbacks.ModelCheckpoint):
 
     def on_epoch_end(self, epoch, logs=None):
         """Save, if it is the best."""
+        self.part.unlink(missing_ok=True)  # Of a run that was cut while it wrote.
         if self.averaged:
             self.averaged.on_test_begin()
         super().on_epoch_end(epoch, logs)
@@ -130,7 +131,10 @@ class Backup(keras.callbacks.Callback):
         _, path = newest_backup(self.folder)
         if path is not None:
             self.model.optimizer.build(self.model.trainable_variables)
-            self.model.load_weights(path)
+            try:
+                self.model.load_weights(path)
+            except OSError as error:
+                raise OSError(f"{path} is damaged. Remove it: the run starts anew.") from error
 
     def on_epoch_end(self, epoch, logs=None):
         """Save, then remove the backup before."""
@@ -172,11 +176,12 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Add the epoch's numbers."""
         numbers = {name: float(logs[name]) for name in self.NAMES if name in logs}
-        numbers["learning_rate"] = float(self.model.optimizer.learning_rate)
+        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        numbers["learning_rate"] = float(rate)
         numbers["seconds"] = time.perf_counter() - self.started[0]
         numbers["cpu_seconds"] = time.process_time() - self.started[1]
         for name, value in numbers.items():
-            self.history[name].append(value)
+            self.history[name].append(value if math.isfinite(value) else None)
         self.save()
 
 
@@ -316,7 +321,8 @@ def progress(*args, history, name, source):
     """Return the way of showing progress that suits where the output goes."""
     if in_notebook():
         return LiveFigure(*args, history=history, name=name, source=source)
-    return (Bar if sys.stderr is not None and sys.stderr.isatty() else Lines)(*args)
+    open_stderr = sys.stderr is not None and not sys.stderr.closed
+    return (Bar if open_stderr and sys.stderr.isatty() else Lines)(*args)
 
 
 def in_notebook():

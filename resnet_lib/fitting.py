@@ -62,6 +62,7 @@ class Job:
         """Run the epochs that are left; an interruption ends them and is noted."""
         self.record, self.folder, self.history = record, folder, record["history"]
         self.best, self.backup = folder / BEST, folder / BACKUP
+        self._save_progress()  # From here on, the folder can be told from others.
         epochs = len(self.history["loss"]), self.record["epochs"]
         steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
         shown = []
@@ -74,8 +75,11 @@ class Job:
         try:
             for first, last in phases(self.recipe, *epochs):
                 self._fit_phase(first, last, callbacks)
+                if self.trained.stop_training:  # Keras' next fit would forget it.
+                    break
         except KeyboardInterrupt:
-            self.record["stopped"] = f"by hand in epoch {len(self.history['loss']) + 1}"
+            epoch = min(len(self.history["loss"]) + 1, self.record["epochs"])
+            self.record["stopped"] = f"by hand in epoch {epoch}"
         except ours.DivergedError as error:
             self._diverged(error)
         except Exception as error:
@@ -85,6 +89,8 @@ class Job:
         finally:
             for bar in shown:
                 bar.close()
+        if self.trained.stop_training and len(self.history["loss"]) < self.record["epochs"]:
+            self.record.setdefault("stopped", f"by a callback in epoch {len(self.history['loss'])}")
 
     def _fit_phase(self, first, last, callbacks):
         """Fit the epochs of one image size."""
@@ -151,14 +157,14 @@ class Job:
                 )
             )
         if tensorboard:
-            chosen.append(_tensorboard(self.folder / "tensorboard"))
+            chosen.append(keras.callbacks.TensorBoard(self.folder / "tensorboard"))
         return chosen
 
     def _save_progress(self):
         records.save(self.record, (self.folder / PROGRESS).parent)
 
     def _diverged(self, error):
-        if not self.best.exists():
+        if not self.history["loss"]:
             raise FloatingPointError(
                 f"{error}, and nothing was learnt before. Expected a finite loss: try a lower "
                 "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
@@ -173,7 +179,8 @@ class Job:
         self.final.set_weights(self.trained.get_weights())
         self.final.save(self.folder / records.MODEL)
         records.save(self.record, self.folder)
-        if len(self.history["loss"]) == self.recipe.epochs:  # There is nothing to go on with.
+        finished = "stopped" not in self.record and len(self.history["loss"]) == self.recipe.epochs
+        if finished:  # There is nothing to go on with.
             shutil.rmtree(self.backup, ignore_errors=True)
 
     def _results(self):
@@ -181,7 +188,7 @@ class Job:
         test, results = self.data.test, {}
         if "stopped" not in self.record:
             results["test_accuracy_last"] = accuracy(probabilities(self.trained, test), test)
-        if self.best.exists():
+        if self.best_epoch is not None:
             self.trained.load_weights(self.best)
         found = probabilities(self.trained, test)
         results["test_accuracy_best"] = accuracy(found, test)
@@ -242,11 +249,13 @@ def told_what_fits(batch_size):
     )
 
 
-def _tensorboard(folder):
+def check_tensorboard(out):
+    """Raise ValueError without a folder, and ImportError if the package is not installed."""
+    if out is None:
+        raise ValueError("tensorboard: expected a folder for the run as `out`, received none")
     try:
         import tensorboard  # noqa: F401
     except ImportError:
         raise ImportError(
             "tensorboard=True needs the package of that name: pip install tensorboard"
         ) from None
-    return keras.callbacks.TensorBoard(folder)

@@ -48,8 +48,8 @@ def prepared(model, recipe, precision="float32"):
 
     def changed(layer):
         config = layer.get_config()
-        if precision != "float32" and layer is not last:
-            config["dtype"] = precision
+        if "dtype" in config:  # Whatever the policy was when the model was made.
+            config["dtype"] = "float32" if layer is last else precision
         if isinstance(layer, keras.layers.BatchNormalization):
             wanted = {"momentum": recipe.bn_momentum, "epsilon": recipe.bn_epsilon}
             config |= {name: value for name, value in wanted.items() if value is not None}
@@ -84,7 +84,7 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
     allow_depth(len(model.layers) // 4)
     shape = (None, None, images.shape[3]) if any_size else images.shape[1:]
     inputs = keras.Input(shape, name="pixels")
-    x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
+    x = keras.layers.Rescaling(1 / 255, name="scale", dtype="float32")(inputs)
     if normalize is not None:
         x = _normalization(images, normalize)(x)
     # `call` runs the layers one by one, so that the result is flat; a model called as a layer would
@@ -117,7 +117,11 @@ def _normalization(images, normalize):
     mean = _mean_image(images)
     if normalize == "image":
         return keras.layers.Normalization(
-            axis=(1, 2, 3), mean=mean, variance=np.ones_like(mean), name="subtract_mean"
+            axis=(1, 2, 3),
+            mean=mean,
+            variance=np.ones_like(mean),
+            name="subtract_mean",
+            dtype="float32",
         )
     squares = sum(np.square(part, dtype=np.int32).sum((0, 1, 2)) for part in _parts(images))
     size = images[..., 0].size
@@ -129,6 +133,7 @@ def _normalization(images, normalize):
         mean=mean.astype("float32"),
         variance=variance.astype("float32"),
         name="standardize",
+        dtype="float32",
     )
 
 

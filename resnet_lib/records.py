@@ -85,7 +85,8 @@ def save(record, folder):
     """
     path = Path(folder) / RECORD
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"format": FORMAT, **record}, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False)
+    partial.write_text(text + "\n", encoding="utf-8")
     os.replace(partial, path)
     return path
 
@@ -109,7 +110,7 @@ def load(folder):
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         known = record["format"] == FORMAT
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
         raise ValueError(
             f"Expected the record of a run. Received: {path}, which is none."
         ) from None

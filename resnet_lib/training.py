@@ -4,7 +4,9 @@ A run folder has `record.json` (what was done and what came out), `model.keras` 
 were best on the validation part) and `checkpoints/` (what a resumed run goes on from).
 """
 
+import fcntl
 import json
+import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,9 +15,9 @@ from pathlib import Path
 from . import callbacks as ours
 from . import records
 from .budget import for_budget
-from .datasets.base import check_count
+from .datasets.base import Dataset, check_count
 from .execution import best_execution, make_deterministic
-from .fitting import BACKUP, BEST, PROGRESS, Job, now
+from .fitting import BACKUP, BEST, PROGRESS, Job, check_tensorboard, now
 from .inspection import count_parameters
 from .preparation import LAYERS
 from .recipes import EXAMPLE, Recipe
@@ -69,10 +71,12 @@ def train(
         `resnet_lib.records.Run`. Its model takes images of 0-255 and holds the weights with the
         best validation accuracy. A run that was interrupted (Ctrl-C, a notebook's stop button)
         returns as well, with what was learnt so far, and its record says under "stopped" where.
-        So does a run whose loss is not a number any more, with a warning.
+        So does a run that a callback ends, and, with a warning, one whose loss is not a number any
+        more. A validation loss that is not a number is None in the record.
 
     Raises:
-        FileExistsError: if `out` exists.
+        FileExistsError: if `out` exists, or is to be resumed and is no run's folder.
+        BlockingIOError: if another process trains in `out`.
         ValueError: if a number is out of range, model and images do not fit, or a run to be
             resumed was started in another way.
         TypeError: if `notes` holds what JSON cannot.
@@ -87,7 +91,12 @@ def train(
         recipe = replace(recipe, batch_size=batch_size)
     epochs = _checked_epochs(epochs, recipe)
     seed = check_count("seed", seed, least=0)
+    if not isinstance(data, Dataset):
+        raise ValueError(f"data: expected a resnet_lib.datasets.Dataset, received {data!r:.80}")
     _check_fit(model, data)
+    callbacks = list(callbacks)
+    if tensorboard:
+        check_tensorboard(out)
     execution = execution or best_execution(data.train.images.nbytes)
     if deterministic:
         make_deterministic()
@@ -99,7 +108,7 @@ def train(
         "notes": notes or {},
         "history": {name: [] for name in ours.Recorder.NAMES},
     }
-    json.dumps(record)
+    json.dumps(record, allow_nan=False)
     job = Job(model, data, recipe, execution)
     with _run_folder(out, resume) as folder:
         if resume:
@@ -112,7 +121,8 @@ def train(
             job.fit(record, folder, callbacks, progress=progress, tensorboard=tensorboard)
             job.finish()
         except BaseException as error:
-            error.add_note(f"{folder} holds what there was, as far as it came: resume goes on.")
+            if out is not None and ours.newest_backup(folder / BACKUP)[1]:
+                error.add_note(f"{folder} holds what there was, as far as it came: resume goes on.")
             raise
     return records.Run(record, None if out is None else folder, job.final)
 
@@ -171,10 +181,38 @@ def _run_folder(out, resume):
                 f"{folder} exists. Nothing is overwritten: name a new folder, remove this one, or "
                 "go on with the run in it by resume=True (--resume)."
             ) from None
-        if not folder.is_dir() or (any(folder.iterdir()) and not (folder / BEST.parent).is_dir()):
+        if not _is_run(folder):
             raise FileExistsError(f"{folder} is not a run's folder. It stays as it is.") from None
     (folder / BEST.parent).mkdir(exist_ok=True)
-    yield folder
+    with _alone(folder):
+        yield folder
+
+
+def _is_run(folder):
+    """Say whether a folder is a run's, or without files: a `checkpoints/` alone does not tell."""
+    if not folder.is_dir():
+        return False
+    return (folder / PROGRESS).is_file() or not any(path.is_file() for path in folder.rglob("*"))
+
+
+@contextmanager
+def _alone(folder):
+    """Keep other processes out of a run's folder; the lock ends with the process."""
+    place = os.open(folder / BEST.parent, os.O_RDONLY)
+    try:
+        _lock(place, folder)
+        yield
+    finally:
+        os.close(place)
+
+
+def _lock(place, folder):
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(f"Another process trains in {folder}. It stays as it is.") from None
+    except OSError:
+        pass  # There are file systems without locks.
 
 
 # What may differ between a run and its continuation: the rest decides what is computed.
@@ -187,17 +225,25 @@ def _resumed(record, folder):
     if not path.is_file():
         return record
     before = records.load(path).record
-    now = json.loads(json.dumps(record))
-    differs = [key for key in now if key not in _MAY_DIFFER and before.get(key) != now[key]]
+    if not before.get("history", {}).get("loss"):
+        return record  # There is nothing to go on with.
+    wanted = json.loads(json.dumps(record))
+    differs = [key for key in wanted if key not in _MAY_DIFFER and before.get(key) != wanted[key]]
     if differs:
-        told = "; ".join(f"{key}: then {before.get(key)}, now {now[key]}" for key in differs)
+        told = "; ".join(f"{key}: then {before.get(key)}, now {wanted[key]}" for key in differs)
         raise ValueError(f"Expected what the run in {folder} was started with. Received {told}")
     if _is_finished(folder, record["epochs"]):
         return records.load(folder).record
     finished, _ = ours.newest_backup(folder / BACKUP)
     history = {name: values[:finished] for name, values in before["history"].items()}
     resumed = [*before.get("resumed", []), {"epoch": finished, "at": record["started"]}]
-    return record | {"history": history, "started": before["started"], "resumed": resumed}
+    epochs = max(finished, record["epochs"])
+    return record | {
+        "epochs": epochs,
+        "history": history,
+        "started": before["started"],
+        "resumed": resumed,
+    }
 
 
 def _is_finished(folder, epochs):

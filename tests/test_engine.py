@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_lib import callbacks, cifar, datasets, execution, fitting, records, training
+from resnet_lib import callbacks, cifar, datasets, execution, fitting, plots, records, training
 from resnet_lib.__main__ import main
 from resnet_lib.execution import Execution
 from resnet_lib.recipes import EXAMPLE, ONE_CYCLE
@@ -192,7 +192,7 @@ def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
     out = tmp_path / "run"
     command = [*TRAIN, "--limit", "512", "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(out / fitting.PROGRESS, process)
+    wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate()
     assert process.returncode == 130, errors
@@ -363,15 +363,23 @@ def test_settings_that_are_none_are_refused():
         Execution(steps_per_execution=0)
 
 
-def test_averaged_weights_are_validated_and_kept(tmp_path):
-    raw = []
-    remember = At(2, 3, lambda model: raw.extend(model.get_weights()))
-    run = train(recipe=replace(SHORT, ema=0.9), callbacks=[remember])
-    kept = run.model.get_weights()
-    assert any(not np.allclose(a, b) for a, b in zip(raw, kept, strict=True))
-    images = DATA.validation
-    accuracy = fitting.accuracy(fitting.probabilities(run.model, images), images)
-    assert accuracy == pytest.approx(max(run.history["val_accuracy"]))
+def test_averaged_weights_are_validated_and_kept():
+    """The first kernel, averaged by hand over the steps of one epoch."""
+    seen = []
+
+    class Weights(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(self.model.trainable_variables[0].numpy())
+
+    run = train(recipe=replace(SHORT, epochs=1, ema=0.9), callbacks=[Weights()])
+    average = seen[0]
+    for raw in seen[1:]:
+        average = 0.9 * average + 0.1 * raw
+    kept = run.model.trainable_variables[0].numpy()
+    assert np.abs(kept - average).max() < 0.1 * np.abs(kept - seen[-1]).max()
+    found = fitting.probabilities(run.model, DATA.validation)
+    accuracy = fitting.accuracy(found, DATA.validation)
+    assert accuracy == pytest.approx(run.history["val_accuracy"][0])
 
 
 def test_mirrored_test_images_are_averaged_in_a_number_of_its_own():
@@ -513,6 +521,156 @@ def test_a_run_on_jax_needs_no_other_recipe(tmp_path):
 
 
 def test_the_examples_rate_is_the_schedulers_not_the_plateaus():
-    run = train(recipe=replace(EXAMPLE, epochs=3, augment=False), epochs=2)
-    assert run.history["learning_rate"] == pytest.approx([1e-3, 1e-3])
-    assert run.record["recipe"]["reduce_on_plateau"] is True
+    """The validation loss of a frozen net never falls, so that the plateau's callback acts."""
+    model, after = net(), []
+    model.trainable = False
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            after.append(float(self.model.optimizer.learning_rate))
+
+    recipe = replace(EXAMPLE, augment=False)
+    run = train(recipe=recipe, model=model, epochs=8, batch_size=128, callbacks=[Rates()])
+    assert min(after) < 1e-3 - 1e-6
+    assert run.history["learning_rate"] == pytest.approx([1e-3] * 8)
+
+
+class EachEpoch(keras.callbacks.Callback):
+    """Does something at the end of each epoch, when it is saved."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.act(self.model, epoch)
+
+
+def test_a_folder_of_the_users_is_left_alone(tmp_path):
+    """One with `checkpoints/` in it, too, for many projects have that."""
+    names = ("model.keras", "checkpoints/best.keras")
+    (tmp_path / "checkpoints").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match="not a run's folder"):
+        train(tmp_path, resume=True)
+    assert [(tmp_path / name).read_text() for name in names] == ["mine", "mine"]
+
+
+def test_an_interruption_after_the_last_epoch_loses_nothing(tmp_path):
+    def stop(model, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    stopped = train(tmp_path / "run", callbacks=[EachEpoch(stop)])
+    assert stopped.record["stopped"] == "by hand in epoch 3"
+    resumed = train(tmp_path / "run", resume=True)
+    assert [each["epoch"] for each in resumed.record["resumed"]] == [3]
+    assert resumed.history == stopped.history
+
+
+def test_a_callback_ends_the_run_and_not_only_its_image_size(tmp_path):
+    def stop(model, epoch):
+        model.stop_training = True
+
+    recipe = replace(SHORT, sizes=((0.5, 0.5), (1, 1)))
+    run = train(tmp_path / "run", recipe, epochs=3, callbacks=[EachEpoch(stop)])
+    assert len(run.history["loss"]) == len(run.history["val_loss"]) == 1
+    assert run.record["stopped"] == "by a callback in epoch 1"
+    assert "test_accuracy_last" not in run.record["results"]
+
+
+def test_a_validation_loss_that_is_not_a_number_is_none_in_the_record(tmp_path):
+    class Spoiled(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            self.weights = self.model.get_weights()
+            spoil(self.model)
+
+        def on_test_end(self, logs=None):
+            self.model.set_weights(self.weights)
+
+    train(tmp_path / "run", epochs=1, callbacks=[Spoiled()])
+    text = (tmp_path / "run" / "record.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["history"]["val_loss"] == [None]
+    assert plots.loss(records.load(tmp_path / "run")).axes
+    with pytest.raises(ValueError, match="JSON"):
+        train(tmp_path / "other", notes={"number": float("nan")})
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_half_written_model_never_becomes_the_best(tmp_path):
+    recipe = replace(SHORT, peak=1e-9)  # The first epoch stays the best.
+    train(tmp_path / "run", recipe, epochs=1)
+    (tmp_path / "run" / fitting.BEST.with_name("part.keras")).write_text("half")
+    train(tmp_path / "run", recipe, resume=True)
+    keras.saving.load_model(tmp_path / "run" / fitting.BEST)
+
+
+def test_a_damaged_backup_says_so(tmp_path):
+    train(tmp_path / "run", epochs=1)
+    [backup] = (tmp_path / "run" / fitting.BACKUP).iterdir()
+    backup.write_bytes(backup.read_bytes()[:1000])
+    with pytest.raises(OSError, match=r"is damaged.*Remove it"):
+        train(tmp_path / "run", resume=True)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    def second(model):
+        with pytest.raises(BlockingIOError, match="Another process"):
+            train(tmp_path / "run", resume=True)
+
+    assert train(tmp_path / "run", epochs=1, callbacks=[At(0, 1, second)]).history["loss"]
+
+
+def test_what_cannot_start_leaves_no_folder(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with pytest.raises(TypeError, match="iterable"):
+        train(out, callbacks=keras.callbacks.EarlyStopping())
+    with pytest.raises(ValueError, match=r"Dataset, received \(1, 2\)"):
+        training.train(net(), (1, 2), SHORT, out=out)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match="pip install tensorboard"):
+        train(out, tensorboard=True)
+    with pytest.raises(ValueError, match="folder for the run as `out`"):
+        train(tensorboard=True)
+    assert not out.exists()
+
+
+def test_only_what_is_there_is_promised(tmp_path):
+    fails = {"callbacks": [At(0, 1, raising(RuntimeError("mine")))]}
+    for out in (None, tmp_path / "run"):
+        with pytest.raises(RuntimeError) as failed:
+            train(out, **fails)
+        assert not hasattr(failed.value, "__notes__")
+    assert train(tmp_path / "run", replace(SHORT, peak=0.01), resume=True), "nothing was learnt"
+
+
+def test_a_net_made_under_another_policy_is_trained_as_it_says():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        run = train(recipe=replace(SHORT, epochs=1), model=net())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    computing = run.model.layers[1:]  # All but the input.
+    assert {layer.compute_dtype for layer in computing} == {"float32"}
+    assert run.model.output.dtype == "float32"
+
+
+MIRRORED = """
+import resnet_lib as rl
+import tensorflow as tf
+from dataclasses import replace
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+data = rl.datasets.shapes(train=64, validation=32, test=32)
+recipe = replace(rl.recipes.ONE_CYCLE, epochs=1, batch_size=32)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    run = rl.train(rl.resnet_v1((32, 32, 3), 8, form="standard"), data, recipe, progress=False)
+print(len(run.history["loss"]))
+"""
+
+
+def test_two_devices_train_one_run():
+    process = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split()[-1] == "1"
