@@ -9,7 +9,8 @@ Adam, in TensorFlow's own environment, and again with TF_ENABLE_ONEDNN_OPTS=0, w
 TensorFlow chooses by itself on a CPU without AVX512-VNNI. PyTorch has our network, channels last,
 with our optimizer. Each is a process of its own that trains on float32 images in memory when it is
 its turn: Keras through `model.fit`, PyTorch in a plain loop. The rounds interleave, so a busy
-computer slows all. The peak is what TensorFlow reaches in a large matrix product.
+computer slows all. The peak is what TensorFlow reaches in a large matrix product. A system that
+takes memory from processes that wait makes each turn slow to start; --only leaves fewer waiting.
 
 Exits with status 1 if a ratio is below --at-least-example or --at-least-torch.
 
@@ -225,8 +226,8 @@ KINDS = {
 
 # What a GPU is given, tried on the CPU.
 VARIANTS = {
-    "ours in mixed bfloat16": "ours_bfloat16",
-    "ours with XLA": "ours_xla",
+    "ours, mixed bfloat16": "ours_bfloat16",
+    "ours, XLA": "ours_xla",
     "ours, 4 steps a call": "ours_steps",
 }
 
@@ -323,22 +324,28 @@ def limits(isa):
 
 
 def contenders(options):
-    """Start the worker processes, one after another."""
+    """Return what is compared, as (name, kind, batch, steps, environment); not yet started."""
     batch, steps, limit = options.batch, options.steps, limits(options.isa)
     off = limit | {"TF_ENABLE_ONEDNN_OPTS": "0"}
     small = max(1, batch // 4)
-    yield Contender(OURS, "ours", batch, steps, **limit)
-    yield Contender(PLAIN, "ours_plain", batch, steps, **limit)
-    if options.variants:
-        for name, kind in VARIANTS.items():
-            yield Contender(name, kind, batch, steps, **limit)
+    found = [(OURS, "ours", batch, steps, limit), (PLAIN, "ours_plain", batch, steps, limit)]
+    found += [(name, kind, batch, steps, limit) for name, kind in VARIANTS.items()]
     for size in (small, batch):
         count = steps * batch // size // (2 if size == small else 1)
-        yield Contender(f"example, batch {size}", "example", size, count, **limit)
-        yield Contender(f"{WITHOUT_VNNI}, batch {size}", "example", size, count, **off)
+        found.append((f"example, batch {size}", "example", size, count, limit))
+        found.append((f"{WITHOUT_VNNI}, batch {size}", "example", size, count, off))
     if options.torch_python:
-        yield Contender(TORCH, "pytorch", batch, steps, python=options.torch_python, **limit)
-    yield Contender(PEAK, "matrix_product", batch, 4, TF_ENABLE_ONEDNN_OPTS="1", **limit)
+        found.append((TORCH, "pytorch", batch, steps, limit))
+    found.append((PEAK, "matrix_product", batch, 4, limit | {"TF_ENABLE_ONEDNN_OPTS": "1"}))
+    return found
+
+
+def start(options):
+    """Start the worker processes, one after another; those that --only leaves."""
+    for name, kind, batch, steps, environment in contenders(options):
+        if name in (OURS, PEAK) or not options.only or any(part in name for part in options.only):
+            python = options.torch_python if kind == "pytorch" else sys.executable
+            yield Contender(name, kind, batch, steps, python=python, **environment)
 
 
 def measure(runners, rounds):
@@ -420,7 +427,9 @@ def parse():
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
     parser.add_argument("--steps", type=int, default=12, help="training steps in a round")
     parser.add_argument("--batch", type=int, default=128, help="images in a batch")
-    parser.add_argument("--variants", action="store_true", help="ours in other ways as well")
+    parser.add_argument(
+        "--only", nargs="+", metavar="PART", help="only ours and contenders with this in their name"
+    )
     parser.add_argument("--isa", help="limit oneDNN and PyTorch to it, for example AVX2")
     parser.add_argument(
         "--torch-python",
@@ -441,7 +450,7 @@ def main():
     options = parse()
     if options.worker:
         return work(options.worker, options.batch, options.steps)
-    runners = list(contenders(options))
+    runners = list(start(options))
     measure(runners, options.rounds)
     describe(runners, options)
     wrong = list(failures(report(runners), options))

@@ -5,7 +5,9 @@ What Keras has already is used from there: see `resnet_lib.training`.
 
 import math
 import os
+import signal
 import sys
+import threading
 import time
 
 import keras
@@ -60,6 +62,39 @@ class Seeds(keras.callbacks.Callback):
         for number, state in enumerate(states):
             drawn = np.random.SeedSequence([self.seed, number, epoch]).generate_state(2)
             state.assign(drawn.astype(state.dtype))
+
+
+class Interruptible(keras.callbacks.Callback):
+    """Ends training between two steps when Ctrl-C or a notebook's stop button asks for it.
+
+    As a context manager it takes the interrupt; the second one has its usual effect, at once.
+    Otherwise a KeyboardInterrupt could come while a file is written, or be lost in a destructor.
+    """
+
+    def __enter__(self):
+        self.asked, self.usual = False, None
+        if threading.current_thread() is threading.main_thread():  # Python allows no other.
+            self.usual = signal.signal(signal.SIGINT, self.ask)
+        return self
+
+    def __exit__(self, *error):
+        if self.usual is not None:
+            signal.signal(signal.SIGINT, self.usual)
+
+    def ask(self, number, frame):
+        """Note an interrupt; hand the second one on."""
+        if self.asked and callable(self.usual):
+            self.usual(number, frame)
+        self.asked = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        """End here, if that was asked for."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def on_test_batch_end(self, batch, logs=None):
+        """End here, if that was asked for."""
+        self.on_train_batch_end(batch)
 
 
 class StopOnNaN(keras.callbacks.Callback):

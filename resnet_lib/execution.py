@@ -1,7 +1,7 @@
 """How a training step is run on this machine: what changes its speed and not what it computes.
 
-On a GPU: mixed precision, XLA, the images on the device, several steps a call. On a CPU: float32,
-no XLA, which slows convolutions there, and a step a call (`benchmarks/train_step.py` measures it).
+On a GPU: mixed precision, XLA, the images on the device, several steps a call. On a CPU: float32
+and a step a call, without XLA. `benchmarks/train_step.py` compares these on the machine at hand.
 """
 
 from dataclasses import asdict, dataclass

@@ -71,12 +71,11 @@ class Job:
                 self.recipe, steps, epochs,
                 history=self.history, name=self.model.name, source=self.data.source,
             )]  # fmt: skip
-        callbacks = [*self._callbacks(steps, tensorboard), *further, *shown]
+        interruptible = ours.Interruptible()
+        callbacks = [*self._callbacks(steps, tensorboard), *further, *shown, interruptible]
         try:
-            for first, last in phases(self.recipe, *epochs):
-                self._fit_phase(first, last, callbacks)
-                if self.trained.stop_training:  # Keras' next fit would forget it.
-                    break
+            with interruptible:
+                self._fit_phases(epochs, callbacks)
         except KeyboardInterrupt:
             epoch = min(len(self.history["loss"]) + 1, self.record["epochs"])
             self.record["stopped"] = f"by hand in epoch {epoch}"
@@ -91,6 +90,12 @@ class Job:
                 bar.close()
         if self.trained.stop_training and len(self.history["loss"]) < self.record["epochs"]:
             self.record.setdefault("stopped", f"by a callback in epoch {len(self.history['loss'])}")
+
+    def _fit_phases(self, epochs, callbacks):
+        for first, last in phases(self.recipe, *epochs):
+            self._fit_phase(first, last, callbacks)
+            if self.trained.stop_training:  # Keras' next fit would forget it.
+                break
 
     def _fit_phase(self, first, last, callbacks):
         """Fit the epochs of one image size."""

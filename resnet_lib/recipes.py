@@ -114,7 +114,8 @@ class Recipe:
         normalize: what the model subtracts from pixels of 0-1: "image", the mean training image,
             "channel", the mean of each channel, whose standard deviation it then divides by, or
             None. Where sizes change, "image" is not possible.
-        augment: whether each image is padded by an eighth, cropped at random and flipped at random.
+        augment: whether each image is padded by an eighth of
+            the shorter side, cropped at random and flipped at random.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
         flip_test: whether the test accuracy is also measured with the probabilities averaged over
             each image and its mirror image, a number of its own.

@@ -160,8 +160,10 @@ def test_pictures_and_labels_stay_together():
 
 
 @pytest.mark.parametrize(("height", "pad"), [(32, 4), (24, 3), (16, 2), (9, 1), (5, 1)])
-def test_the_padding_is_an_eighth_of_the_height(height, pad):
-    assert Batches(split(4, height, 8), 2).pad == pad
+def test_the_padding_is_an_eighth_of_the_shorter_side(height, pad):
+    assert Batches(split(4, height, height), 2).pad == pad
+    assert Batches(split(4, height, 40), 2).pad == pad
+    assert Batches(split(4, 40, height), 2).pad == pad
 
 
 # Made smaller.

@@ -218,6 +218,27 @@ def test_an_interrupted_run_returns_and_goes_on(tmp_path):
     assert again.record["finished"] == resumed.record["finished"], "nothing is left to do"
 
 
+def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(tmp_path):
+    at = []
+
+    def once(model):
+        signal.raise_signal(signal.SIGINT)
+        at.append("still here")
+
+    run = train(tmp_path / "run", callbacks=[At(1, 0, once)])
+    assert at == ["still here"]
+    assert run.record["stopped"] == "by hand in epoch 2"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def twice(model):
+        once(model)
+        once(model)
+
+    run = train(callbacks=[At(0, 0, twice)])
+    assert at == ["still here"] * 2
+    assert run.record["stopped"] == "by hand in epoch 1"
+
+
 def test_interrupted_in_the_first_epoch_the_weights_of_then_are_kept(tmp_path):
     run = train(tmp_path / "run", callbacks=[At(0, 2, raising(KeyboardInterrupt()))])
     assert run.record["results"]["best_epoch"] is None
@@ -463,7 +484,7 @@ def part(n):
 
 data = rl.datasets.Dataset(part(45_000), part(5_000), part(10_000), range(10), "noise")
 model = rl.resnet_v1((32, 32, 3), 20, form="standard")
-recipe = replace(rl.recipes.ONE_CYCLE, sizes=((1, 1),))
+recipe = replace(rl.recipes.ONE_CYCLE, sizes=((1, 1),), flip_test=False)
 rl.train(model, data, recipe, progress=False, callbacks=[Stop()])
 [peak] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(int(peak.split()[1]) / 2**20)

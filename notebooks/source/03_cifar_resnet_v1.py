@@ -327,9 +327,9 @@ print(run.record["model"]["name"], "trained on", run.source)
 rl.plots.loss(run)
 
 # %% [markdown]
-# Left: the loss on the training images (with the decay's penalty in it) falls, quickly at first. The loss on the validation images, which
-# the network does not train on, follows. Right: the same for the accuracy. While the rate is high, validation lags behind training; as
-# the rate falls to zero, the two come together.
+# Left: the loss on the training images (with the decay's penalty in it) falls from epoch to epoch. The loss on the validation images, which
+# the network does not train on, jumps about while the rate is high; as the rate falls to zero, it comes down to the training loss. Right: the
+# same for the accuracy.
 
 # %%
 results = run.record["results"]
