@@ -67,23 +67,25 @@ class Seeds(keras.callbacks.Callback):
 class Interruptible(keras.callbacks.Callback):
     """Ends training between two steps when Ctrl-C or a notebook's stop button asks for it.
 
-    As a context manager it takes the interrupt; the second one has its usual effect, at once.
-    Otherwise a KeyboardInterrupt could come while a file is written, or be lost in a destructor.
+    As a context manager it takes the interrupt, which else could come while a file is written; the
+    second one has its usual effect, at once. Where interrupts are ignored (nohup), so they stay.
     """
 
     def __enter__(self):
-        self.asked, self.usual = False, None
-        if threading.current_thread() is threading.main_thread():  # Python allows no other.
-            self.usual = signal.signal(signal.SIGINT, self.ask)
+        self.asked, self.usual = False, signal.getsignal(signal.SIGINT)
+        # Python lets only the main thread set a handler.
+        self.takes = callable(self.usual) and threading.current_thread() is threading.main_thread()
+        if self.takes:
+            signal.signal(signal.SIGINT, self.ask)
         return self
 
     def __exit__(self, *error):
-        if self.usual is not None:
+        if self.takes:
             signal.signal(signal.SIGINT, self.usual)
 
     def ask(self, number, frame):
         """Note an interrupt; hand the second one on."""
-        if self.asked and callable(self.usual):
+        if self.asked:
             self.usual(number, frame)
         self.asked = True
 

@@ -191,7 +191,14 @@ def test_a_killed_command_is_resumed(tmp_path):
 def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
     out = tmp_path / "run"
     command = [*TRAIN, "--limit", "512", "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background have interrupts ignored, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate()
@@ -218,14 +225,22 @@ def test_an_interrupted_run_returns_and_goes_on(tmp_path):
     assert again.record["finished"] == resumed.record["finished"], "nothing is left to do"
 
 
-def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(tmp_path):
+@pytest.fixture
+def interrupts():
+    """Set the handler that a Python in the foreground has; returns a function to choose another."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(interrupts):
     at = []
 
     def once(model):
         signal.raise_signal(signal.SIGINT)
         at.append("still here")
 
-    run = train(tmp_path / "run", callbacks=[At(1, 0, once)])
+    run = train(callbacks=[At(1, 0, once)])
     assert at == ["still here"]
     assert run.record["stopped"] == "by hand in epoch 2"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -237,6 +252,13 @@ def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(tmp_
     run = train(callbacks=[At(0, 0, twice)])
     assert at == ["still here"] * 2
     assert run.record["stopped"] == "by hand in epoch 1"
+
+
+def test_where_interrupts_are_ignored_they_stay_so(interrupts):
+    interrupts(signal.SIG_IGN)
+    run = train(epochs=1, callbacks=[At(0, 0, lambda model: signal.raise_signal(signal.SIGINT))])
+    assert "stopped" not in run.record
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_interrupted_in_the_first_epoch_the_weights_of_then_are_kept(tmp_path):
