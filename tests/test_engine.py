@@ -116,8 +116,7 @@ small = [rl.datasets.Split(part.images[:, ::2, ::2].copy(), part.labels)
 DATA = rl.datasets.Dataset(*small, shapes.class_names, shapes.source)
 END = "on_epoch_end"
 PLACES = [(callbacks.Best, END, "before"), (callbacks.Recorder, END, "before"),
-          (callbacks.Backup, END, "before"), (callbacks.Backup, END, "after"),
-          (callbacks.StepRate, "on_epoch_begin", "after")]
+          (callbacks.Backup, END, "before"), (callbacks.Backup, END, "after")]
 os.chdir(sys.argv[1])
 for EMA in (None, 0.8):
     whole = told(train(f"whole{EMA}"))
@@ -148,7 +147,7 @@ def test_a_run_cut_anywhere_and_resumed_ends_as_an_uninterrupted_one(tmp_path):
         process = subprocess.run(command, capture_output=True, text=True)
         assert process.returncode == 0, process.stderr
         said[name] = process.stdout.split()
-    assert said["cut"].count("equal") == 6
+    assert said["cut"].count("equal") == 5
     weights = [word for word in said["cut"] if len(word) == 64]
     assert len(set(weights)) == 2, "averaged weights are others"
     assert [word for word in said["again"] if len(word) == 64] == weights, "the same bits again"
@@ -349,7 +348,7 @@ def small_resnet():
 
 @pytest.fixture(scope="module")
 def plain_run():
-    return train(recipe=replace(SHORT, epochs=2), model=small_resnet())
+    return train(recipe=replace(SHORT, epochs=1), model=small_resnet())
 
 
 @pytest.mark.parametrize(
@@ -366,7 +365,7 @@ def plain_run():
 )
 def test_however_the_steps_are_run_the_loss_is_the_same(settings, tolerance, plain_run):
     """What a GPU gets, on the CPU. Several steps a call share a learning rate: see Execution."""
-    run = train(recipe=replace(SHORT, epochs=2), model=small_resnet(), execution=settings)
+    run = train(recipe=replace(SHORT, epochs=1), model=small_resnet(), execution=settings)
     assert run.record["execution"] == settings.as_dict()
     assert run.history["loss"] == pytest.approx(plain_run.history["loss"], rel=tolerance)
     assert {weight.dtype for weight in run.model.weights} == {"float32"}
@@ -484,9 +483,6 @@ def test_minutes_are_measured_once(tmp_path, capsys):
     assert "epochs fit into 0.5 minutes" in capsys.readouterr().out
     assert main([*command, "--resume", "--out", str(tmp_path / "a")]) == 0
     assert "fit into" not in capsys.readouterr().out
-    assert main([*command[:-3], "0.001", "--out", str(tmp_path / "b")]) == 2
-    assert "minutes: expected at least" in capsys.readouterr().err
-    assert not (tmp_path / "b").exists()
 
 
 MEMORY = """

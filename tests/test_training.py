@@ -200,11 +200,11 @@ def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
 @pytest.mark.slow
 def test_resnet20_learns_real_pictures_in_a_few_hundred_steps():
     data = datasets.cifar10()
-    parts = data.train.limit(8_000), data.validation.limit(500), data.test.limit(2_000)
+    parts = data.train.limit(6_400), data.validation.limit(500), data.test.limit(2_000)
     data = datasets.Dataset(*parts, data.class_names, data.source)
     recipe = replace(ONE_CYCLE, epochs=2, batch_size=64, peak=0.2, sizes=((1, 1),), augment=False)
     keras.utils.set_random_seed(0)
     model = cifar.resnet_v1((32, 32, 3), 20, form="standard")
-    run = training.train(model, data, recipe, progress=False)  # 250 steps
+    run = training.train(model, data, recipe, progress=False)  # 200 steps
     assert run.record["dataset"]["sizes"][2] == 2000
     assert run.record["results"]["test_accuracy_last"] > 0.35
