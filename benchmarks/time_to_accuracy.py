@@ -35,7 +35,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from train_step import flags
+import train_step
 
 FULL = {
     "depth": 20,
@@ -407,7 +407,7 @@ def environment():
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
-        "avx512_vnni": "avx512_vnni" in flags(),
+        "avx512_vnni": "avx512_vnni" in train_step.flags(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
@@ -526,11 +526,9 @@ def execute(kind, job):
 
 
 def clean_environment(onednn):
-    """Return the environment without what would decide about oneDNN, GPUs or the backend."""
-    decided = {"TF_ENABLE_ONEDNN_OPTS", "KERAS_BACKEND"}
-    kept = {name: value for name, value in os.environ.items() if name not in decided}
+    """Return the environment without what would decide about oneDNN, but for what is asked."""
     chosen = {} if onednn == "default" else {"TF_ENABLE_ONEDNN_OPTS": onednn}
-    return kept | chosen | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return train_step.clean_environment() | chosen
 
 
 def run_all(todo):

@@ -68,9 +68,14 @@ def _clone(model):
     copy.trainable = model.trainable
     for original, layer in zip(_layers(model), _layers(copy), strict=True):
         layer.trainable = original.trainable  # The line before the loop set it for every layer.
-        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
-            layer.finalize_state()  # An adapted layer computes from its weights when told so.
+        finalize(layer)
     return copy
+
+
+def finalize(layer):
+    """Let a copied layer use its weights: an adapted Normalization does so only when told."""
+    if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+        layer.finalize_state()
 
 
 def _layers(model):

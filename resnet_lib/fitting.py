@@ -65,12 +65,9 @@ class Job:
         self._save_progress()  # From here on, the folder can be told from others.
         epochs = len(self.history["loss"]), self.record["epochs"]
         steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
-        shown = []
-        if progress:
-            shown = [ours.progress(
-                self.recipe, steps, epochs,
-                history=self.history, name=self.model.name, source=self.data.source,
-            )]  # fmt: skip
+        names = dict(name=self.model.name, source=self.data.source)
+        show = (self.recipe, steps, epochs)
+        shown = [ours.progress(*show, history=self.history, **names)] if progress else []
         interruptible = ours.Interruptible()
         callbacks = [*self._callbacks(steps, tensorboard), *further, *shown, interruptible]
         try:

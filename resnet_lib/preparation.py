@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from .cifar import allow_depth
+from .fast import finalize
 
 # The names of what `with_preprocessing` puts in front of a network.
 LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
@@ -100,9 +101,8 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
             f"Received {model.name}, which does not: try replace(recipe, sizes=((1, 1),))."
         ) from error
     flat.set_weights(model.get_weights())
-    for layer in flat.layers:  # An adapted layer computes from its weights once, when told so.
-        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
-            layer.finalize_state()
+    for layer in flat.layers:
+        finalize(layer)
     return flat
 
 
@@ -114,8 +114,8 @@ def _last_layer(model):
 
 def _normalization(images, normalize):
     """Return the layer that takes the training images' mean off images of 0-1."""
-    mean = _mean_image(images)
     if normalize == "image":
+        mean = _mean_image(images)
         return keras.layers.Normalization(
             axis=(1, 2, 3),
             mean=mean,

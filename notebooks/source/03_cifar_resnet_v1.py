@@ -10,7 +10,7 @@
 # - train ResNet-20 and say what its record tells you.
 # ("Version 2", in notebook 4, puts the layers of a block into another order.)
 #
-# You need notebooks 1 and 2. Reading takes about half an hour; running every cell takes two to three minutes on a CPU with 2 cores.
+# You need notebooks 1 and 2. Reading takes about half an hour; running every cell takes about a minute and a half on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl
@@ -278,7 +278,7 @@ print("largest change of a probability is below 0.001:", bool(abs(after - before
 # A recipe is everything that decides a training run apart from the network and the pictures. It is data: print it. The recipe of the
 # Keras example is Adam at a learning rate that falls in steps, batches of 32, the mean image subtracted, random crops and flips (crops in
 # place of the example's shifts). `reduce_on_plateau` lowers the rate when the loss stands still. The example installs it, and its schedule
-# then overrides it in every epoch.
+# then overrides it in every epoch. Pass over the lines that say `None`, `False` or 0: they belong to a second recipe, which you meet below.
 
 # %%
 print(rl.recipes.EXAMPLE)
@@ -305,10 +305,11 @@ rl.plots.learning_rate(recipe)
 # Its peak of 0.2 cannot be compared with the example's 0.001. A step of Adam is about as long as the rate, however large the gradient is;
 # a step of SGD is the rate times the gradient.
 #
-# The other differences stand in the printed recipe. `momentum` with `nesterov` is how SGD remembers earlier gradients. `weight_decay` draws the kernels
+# The other differences stand in the printed recipe. `warmup` is the share of the steps in which the rate rises to its `peak`, `anneal` how it
+# falls from there. `momentum` with `nesterov` is how SGD remembers earlier gradients. `weight_decay` draws the kernels
 # towards zero, as L2 regularisation does; `"gradient"` says which of three definitions is meant. `bn_momentum` is 0.9, so that the
 # statistics of the BN layers follow within a short run. `normalize` is by channel. `flip_test` also asks the trained network about the mirror
-# image of each test picture. Crops, flips and small pictures at the start (`sizes`) are switched off here: so few epochs of drawn shapes get
+# image of each test picture. `ema`, an average of the weights over the steps, is not used. Crops, flips and small pictures at the start (`sizes`) are switched off here: so few epochs of drawn shapes get
 # further without.
 
 # %%
