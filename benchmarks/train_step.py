@@ -56,7 +56,11 @@ def images(count):
 
 
 def fit_forever(model, batch, steps):
-    """Return a function that trains epoch after epoch of so many steps, and facts about it."""
+    """Return a function that trains epoch after epoch of so many steps, and facts about it.
+
+    tf.data does not tune itself: when it ends an epoch after a long wait, its thread for that was
+    seen to hang.
+    """
     import keras
     import tensorflow as tf
 
@@ -64,9 +68,12 @@ def fit_forever(model, batch, steps):
         hooks = keras.callbacks.LambdaCallback(
             on_epoch_begin=lambda epoch, logs: begin(), on_epoch_end=lambda epoch, logs: end()
         )
-        pictures, labels = images(batch * steps)
-        fit = dict(batch_size=batch, epochs=sys.maxsize, verbose=0, callbacks=[hooks])
-        model.fit(pictures, labels, **fit)
+        arrays = (array.reshape(steps, batch, *array.shape[1:]) for array in images(batch * steps))
+        batches = tf.data.Dataset.from_tensor_slices(tuple(arrays))
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        fit = dict(epochs=sys.maxsize, shuffle=False, verbose=0, callbacks=[hooks])
+        model.fit(batches.with_options(options), **fit)
 
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     return train, {
@@ -145,7 +152,7 @@ def matrix_product(batch, steps):
     return repeat(multiply), {}
 
 
-def pytorch(batch, steps):
+def pytorch(batch, steps, bfloat16=False):
     import torch
     from torch import nn
 
@@ -160,8 +167,9 @@ def pytorch(batch, steps):
     def train():
         total, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
         for index in torch.randperm(len(labels)).split(batch):
-            logits = model(pictures[index].contiguous(memory_format=torch.channels_last))
-            loss = loss_of(logits, labels[index])
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                logits = model(pictures[index].contiguous(memory_format=torch.channels_last))
+                loss = loss_of(logits, labels[index])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -174,6 +182,10 @@ def pytorch(batch, steps):
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in model.parameters()),
     }
+
+
+def pytorch_bfloat16(batch, steps):
+    return pytorch(batch, steps, bfloat16=True)
 
 
 def torch_groups(model):
@@ -220,6 +232,7 @@ KINDS = {
     "ours_steps": ours_steps,
     "example": example,
     "pytorch": pytorch,
+    "pytorch_bfloat16": pytorch_bfloat16,
     "matrix_product": matrix_product,
 }
 
@@ -336,6 +349,8 @@ def contenders(options):
         found.append((f"{WITHOUT_VNNI}, batch {size}", "example", size, count, off))
     if options.torch_python:
         found.append((TORCH, "pytorch", batch, steps, limit))
+        if not options.isa:
+            found.append((f"{TORCH}, bfloat16", "pytorch_bfloat16", batch, steps, limit))
     found.append((PEAK, "matrix_product", batch, 4, limit | {"TF_ENABLE_ONEDNN_OPTS": "1"}))
     return found
 
@@ -344,7 +359,7 @@ def start(options):
     """Start the worker processes, one after another; those that --only leaves."""
     for name, kind, batch, steps, environment in contenders(options):
         if name in (OURS, PEAK) or not options.only or any(part in name for part in options.only):
-            python = options.torch_python if kind == "pytorch" else sys.executable
+            python = options.torch_python if kind.startswith("pytorch") else sys.executable
             yield Contender(name, kind, batch, steps, python=python, **environment)
 
 

@@ -66,6 +66,11 @@ def _parser():
     )
     add("--stop-after", type=int, metavar="N", help="only the first N epochs of the recipe")
     add("--batch-size", type=int, metavar="N", help="default: the recipe's")
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        help="default: what is fastest on this machine",
+    )
     add("--limit", type=int, metavar="N", help="train on the first N images only")
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     add("--deterministic", action="store_true", help="the same bits each time, on one machine")
@@ -74,10 +79,13 @@ def _parser():
 
 
 def _train(options):
+    from dataclasses import replace
+
     import keras
 
     from . import cifar, datasets, records
     from .datasets.base import check_count
+    from .execution import best_execution
     from .training import train
 
     # What can be refused is refused before the data is read.
@@ -94,15 +102,19 @@ def _train(options):
         data = data.limit(options.limit)
     keras.utils.set_random_seed(options.seed)
     model = cifar.build(options.model, data.image_shape, data.num_classes, form=form)
+    execution = best_execution(data.train.images.nbytes)
+    if options.precision is not None:
+        execution = replace(execution, precision=options.precision)
     run = train(
         model,
         data,
-        _recipe(options, model, data, depth),
+        _recipe(options, model, data, depth, execution),
         out=options.out,
         resume=options.resume,
         epochs=options.stop_after,
         seed=options.seed,
         deterministic=options.deterministic,
+        execution=execution,
         tensorboard=options.tensorboard,
         notes={"form": form},
     )
@@ -111,7 +123,7 @@ def _train(options):
     return 0 if stopped is None else 130 if stopped.startswith("by hand") else 1
 
 
-def _recipe(options, model, data, depth):
+def _recipe(options, model, data, depth, execution):
     """Return the recipe that is asked for, or the one that a run to be resumed was started with."""
     from dataclasses import replace
 
@@ -129,7 +141,7 @@ def _recipe(options, model, data, depth):
     started = options.out / PROGRESS
     if options.resume and started.is_file():  # Measured anew, it would be another recipe.
         return recipes.Recipe.from_dict(records.load(started).record["recipe"])
-    recipe = for_budget(options.minutes, model, data, recipe)
+    recipe = for_budget(options.minutes, model, data, recipe, execution=execution)
     print(f"{recipe.epochs} epochs fit into {options.minutes:g} minutes")
     return recipe
 

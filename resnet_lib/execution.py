@@ -1,10 +1,14 @@
 """How a training step is run on this machine: what changes its speed and not what it computes.
 
-On a GPU: mixed precision, XLA, the images on the device, several steps a call. On a CPU: float32
-and a step a call, without XLA. `benchmarks/train_step.py` compares these on the machine at hand.
+On a GPU: mixed precision, XLA, the images on the device, several steps a call. On a CPU: a step a
+call, without XLA, and convolutions in bfloat16 where the CPU has instructions for it.
+`benchmarks/train_step.py` compares these on the machine at hand.
 """
 
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import keras
 
@@ -12,6 +16,7 @@ from .datasets.base import check_count
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ON_DEVICE_BYTES = 2 * 2**30
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 @dataclass(frozen=True)
@@ -62,12 +67,16 @@ def best_execution(image_bytes=0):
     Returns:
         Execution. With a GPU: XLA, 16 steps a call, and bfloat16 where the card computes in it
         (compute capability 8.0 or more), else float16 where it has units for it (7.0), else
-        float32. Several GPUs and other backends than TensorFlow: plain steps in float32.
+        float32. Without one: plain steps, in bfloat16 where the CPU computes in it and oneDNN is
+        free to, else float32. Several GPUs and other backends than TensorFlow: plain steps in
+        float32.
     """
     if keras.backend.backend() != "tensorflow":
         return Execution()
     capabilities = gpu_capabilities()
-    if len(capabilities) != 1:
+    if not capabilities:
+        return Execution(PRECISIONS[1] if cpu_has_bfloat16() else PRECISIONS[0])
+    if len(capabilities) > 1:
         return Execution()
     [(major, _)] = capabilities
     precision = PRECISIONS[1] if major >= 8 else PRECISIONS[2] if major >= 7 else PRECISIONS[0]
@@ -80,6 +89,24 @@ def gpu_capabilities():
 
     details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return [detail.get("compute_capability", (0, 0)) for detail in details]
+
+
+def cpu_has_bfloat16():
+    """Say whether TensorFlow multiplies bfloat16 in this CPU's own instructions.
+
+    Elsewhere bfloat16 works too, but is slower than float32. False where the system does not list
+    the CPU's flags, as macOS and Windows, or the environment limits oneDNN.
+    """
+    off = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or "ONEDNN_MAX_CPU_ISA" in os.environ
+    return not off and not BFLOAT16_FLAGS.isdisjoint(cpu_flags())
+
+
+def cpu_flags():
+    """Return the names of what the CPU can do, a set; empty where Linux does not tell."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return set(next(line for line in lines if line.startswith("flags")).split())
+    return set()
 
 
 def make_deterministic():

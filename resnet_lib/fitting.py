@@ -178,7 +178,6 @@ class Job:
         """Measure and save what was learnt; the best weights stay in the final model."""
         self.record["finished"] = now()
         self.record["results"] = self._results()
-        self.final.set_weights(self.trained.get_weights())
         self.final.save(self.folder / records.MODEL)
         records.save(self.record, self.folder)
         finished = "stopped" not in self.record and len(self.history["loss"]) == self.recipe.epochs
@@ -186,19 +185,24 @@ class Job:
             shutil.rmtree(self.backup, ignore_errors=True)
 
     def _results(self):
-        """Return the test accuracies; load the best weights."""
+        """Return the test accuracies of the final model, in float32 whatever trained it."""
         test, results = self.data.test, {}
         if "stopped" not in self.record:
-            results["test_accuracy_last"] = accuracy(probabilities(self.trained, test), test)
+            results["test_accuracy_last"] = accuracy(self._tested(test), test)
         if self.best_epoch is not None:
             self.trained.load_weights(self.best)
-        found = probabilities(self.trained, test)
+        found = self._tested(test)
         results["test_accuracy_best"] = accuracy(found, test)
         if self.recipe.flip_test:
             mirrored = Split(test.images[:, :, ::-1], test.labels)
-            found = found + probabilities(self.trained, mirrored)
+            found = found + self._tested(mirrored)
             results["test_accuracy_flip"] = accuracy(found, test)
         return results | {"best_epoch": self.best_epoch, "chosen_on": "validation"}
+
+    def _tested(self, split):
+        """Return what the final model puts out with the weights of the one that is trained."""
+        self.final.set_weights(self.trained.get_weights())
+        return probabilities(self.final, split)
 
     @property
     def best_epoch(self):

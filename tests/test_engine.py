@@ -2,12 +2,14 @@
 
 import json
 import os
+import platform
 import resource
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -73,6 +75,7 @@ import hashlib, os, sys
 import resnet_lib as rl
 import keras
 from dataclasses import replace
+from pathlib import Path
 from resnet_lib import callbacks
 
 class Cut(BaseException):
@@ -376,7 +379,6 @@ def test_however_the_steps_are_run_the_loss_is_the_same(settings, tolerance, pla
 @pytest.mark.parametrize(
     ("cards", "expected"),
     [
-        ([], Execution()),
         ([(6, 1)], Execution("float32", True, 16, True)),
         ([(7, 5)], Execution("mixed_float16", True, 16, True)),
         ([(8, 6)], Execution("mixed_bfloat16", True, 16, True)),
@@ -387,6 +389,32 @@ def test_what_is_chosen_for_a_gpu(cards, expected, monkeypatch):
     monkeypatch.setattr(execution, "gpu_capabilities", lambda: cards)
     assert execution.best_execution(image_bytes=150_000_000) == expected
     assert not execution.best_execution(image_bytes=2**40).data_on_device
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "precision"),
+    [
+        ("fma avx2", {}, "float32"),
+        ("avx2 avx512f avx512_vnni", {}, "float32"),
+        ("avx2 avx512f avx512_bf16", {}, "mixed_bfloat16"),
+        ("avx512_fp16 amx_bf16 amx_tile", {}, "mixed_bfloat16"),
+        ("avx512_bf16", {"TF_ENABLE_ONEDNN_OPTS": "0"}, "float32"),
+        ("avx512_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, "float32"),
+    ],
+)
+def test_what_is_chosen_for_a_cpu(flags, environment, precision, monkeypatch):
+    monkeypatch.setattr(execution, "gpu_capabilities", list)
+    monkeypatch.setattr(execution, "cpu_flags", lambda: set(flags.split()))
+    for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert execution.best_execution() == Execution(precision)
+
+
+def test_the_flags_of_this_cpu():
+    expected = Path("/proc/cpuinfo").exists() and platform.machine() == "x86_64"
+    assert ("fpu" in execution.cpu_flags()) == expected
 
 
 def test_the_capability_is_asked_of_tensorflow(monkeypatch):
@@ -489,6 +517,7 @@ MEMORY = """
 import resnet_lib as rl
 import keras, numpy as np
 from dataclasses import replace
+from pathlib import Path
 
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -519,6 +548,7 @@ def test_as_many_images_as_cifar10_has_take_less_than_one_and_a_half_gigabytes()
 NOTEBOOK = """
 import resnet_lib as rl
 from dataclasses import replace
+from pathlib import Path
 data = rl.datasets.shapes(train=64, validation=64, test=64)
 model = rl.resnet_v1((32, 32, 3), 8, form="standard")
 run = rl.train(model, data, replace(rl.recipes.ONE_CYCLE, epochs=2))
@@ -699,6 +729,7 @@ MIRRORED = """
 import resnet_lib as rl
 import tensorflow as tf
 from dataclasses import replace
+from pathlib import Path
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 data = rl.datasets.shapes(train=64, validation=32, test=32)
