@@ -13,26 +13,30 @@ SHORTCUTS = ("A", "B", "C")
 _FORMAT = "channels_last"
 
 
-def convolution(x, filters, kernel_size=3, strides=1, *, use_bias=False, l2=None, name):
-    """Convolve with padding "same" and He-normal kernels.
+def convolution(
+    x, filters, kernel_size=3, strides=1, *, padding="same", use_bias=False, l2=None, name
+):
+    """Convolve with He-normal kernels.
 
     Args:
         x: tensor of shape (batch, height, width, channels).
         filters: channels of the output.
         kernel_size: side of the square kernel, in pixels.
         strides: step in both directions, in pixels.
+        padding: "same", or "valid" for none.
         use_bias: whether each output channel has a bias.
         l2: coefficient of the L2 kernel regularizer; None for no regularizer.
         name: name of the layer.
 
     Returns:
-        Tensor of shape (batch, ceil(height / strides), ceil(width / strides), filters).
+        Tensor of shape (batch, ceil(height / strides), ceil(width / strides), filters) with
+        padding "same".
     """
     return layers.Conv2D(
         filters,
         kernel_size,
         strides=strides,
-        padding="same",
+        padding=padding,
         data_format=_FORMAT,
         use_bias=use_bias,
         kernel_initializer="he_normal",

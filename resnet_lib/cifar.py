@@ -10,7 +10,6 @@ the two papers. "standard" (v1 and plain): what today's reproductions use. `FORM
 `FORMS_V2` say what each of them is. Parameters are asserted against `resnet_lib.paper`.
 """
 
-import operator
 import re
 import sys
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import keras
 from keras import layers
 
 from . import blocks
+from .arguments import checked_classes, checked_shape, choose, integer
 
 STAGE_FILTERS = (16, 32, 64)
 SMALLEST_SIDE = 8
@@ -79,7 +79,7 @@ def resnet_v1(input_shape, depth, num_classes=10, *, form="example", shortcut=No
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    form = _choose("form", form, FORMS_V1)
+    form = choose("form", form, FORMS_V1)
     shortcut = form.shortcut if shortcut is None else _choose_shortcut(shortcut)
     return _post_activation(input_shape, depth, num_classes, form, shortcut, "ResNet{}v1")
 
@@ -91,20 +91,20 @@ def plain_net(input_shape, depth, num_classes=10, *, form="example"):
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    form = _choose("form", form, FORMS_V1)
+    form = choose("form", form, FORMS_V1)
     return _post_activation(input_shape, depth, num_classes, form, None, "Plain{}")
 
 
 def _post_activation(input_shape, depth, num_classes, form, shortcut, name):
     depth, n = _blocks_per_stage(depth, "basic")
-    inputs = keras.Input(_checked_shape(input_shape), name="images")
-    num_classes = _checked_classes(num_classes)
+    inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
+    num_classes = checked_classes(num_classes)
     x = blocks.convolution(inputs, STAGE_FILTERS[0], name="stem_conv", **form.conv)
     x = blocks.bn_relu(x, name="stem")
     options = dict(shortcut=shortcut, projection_bn=form.projection_bn, **form.conv)
     for stage, filters in enumerate(STAGE_FILTERS, start=1):
         x = stack(blocks.basic_block, x, filters, n, stage=stage, **options)
-    return _model(inputs, x, num_classes, depth, name.format(depth))
+    return with_head(inputs, x, num_classes, depth, name.format(depth))
 
 
 def stack(block, x, filters, n, *, stage, **options):
@@ -162,13 +162,13 @@ def resnet_v2(
 
     Source: arXiv 1603.05027, section 5 and appendix.
     """
-    spec = _choose("form", form, FORMS_V2)
-    _choose("block", block, DEPTHS)
+    spec = choose("form", form, FORMS_V2)
+    choose("block", block, DEPTHS)
     if shortcut is None:
         shortcut = "A" if (form, block) == ("paper", "basic") else spec.shortcut
     depth, n = _blocks_per_stage(depth, block)
-    inputs = keras.Input(_checked_shape(input_shape), name="images")
-    num_classes = _checked_classes(num_classes)
+    inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
+    num_classes = checked_classes(num_classes)
     x = blocks.convolution(inputs, STAGE_FILTERS[0], name="stem_conv", **spec.conv)
     if form == "example":
         x = blocks.bn_relu(x, name="stem")
@@ -176,7 +176,7 @@ def resnet_v2(
     for stage in (1, 2, 3):
         x = _preactivation_stack(x, n, stage=stage, form=form, block=block, **options)
     x = blocks.bn_relu(x, name="head")
-    return _model(inputs, x, num_classes, depth, f"ResNet{depth}v2")
+    return with_head(inputs, x, num_classes, depth, f"ResNet{depth}v2")
 
 
 def _preactivation_stack(x, n, *, stage, form, block, **options):
@@ -211,7 +211,7 @@ def _where_to_activate(form, stage, index):
     return "none" if stage == 1 else "branch"
 
 
-def _model(inputs, x, num_classes, depth, name):
+def with_head(inputs, x, num_classes, depth, name):
     """Put the head on: global average pooling, then softmax."""
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
     softmax = layers.Dense(
@@ -286,13 +286,13 @@ def build(model_id, input_shape, num_classes=10, *, form="example"):
 
 def valid_depths(block="basic"):
     """The depths that exist, as a range: 6n+2 of "basic" blocks, 9n+2 of "bottleneck" blocks."""
-    step, smallest, largest = _choose("block", block, DEPTHS)
+    step, smallest, largest = choose("block", block, DEPTHS)
     return range(smallest, largest + 1, step)
 
 
 def _blocks_per_stage(depth, block):
     """Return the depth as an int and n, the blocks in each stage."""
-    depth = _integer("depth", depth)
+    depth = integer("depth", depth)
     depths = valid_depths(block)
     if depth not in depths:
         below = [d for d in depths if d < depth][-1:]
@@ -305,46 +305,6 @@ def _blocks_per_stage(depth, block):
     return depth, depths.index(depth) + 1
 
 
-def _integer(name, value):
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"Expected `{name}` to be an integer. Received: {value!r}") from None
-
-
-def _checked_classes(num_classes):
-    num_classes = _integer("num_classes", num_classes)
-    if num_classes < 1:
-        raise ValueError(f"Expected at least 1 class. Received: num_classes={num_classes}")
-    return num_classes
-
-
-def _checked_shape(shape):
-    expected = (
-        "Expected input_shape as (height, width, channels), without the batch, height and width "
-        f"at least {SMALLEST_SIDE} or None, channels at least 1, such as (32, 32, 3). "
-        f"Received: {shape!r}"
-    )
-    try:
-        height, width, channels = shape
-        sides = [None if side is None else _integer("side", side) for side in (height, width)]
-        channels = _integer("channels", channels)
-    except (TypeError, ValueError):
-        raise ValueError(expected) from None
-    if channels < 1 or any(side is not None and side < SMALLEST_SIDE for side in sides):
-        raise ValueError(expected)
-    return (*sides, channels)
-
-
-def _choose(name, value, choices):
-    if not isinstance(value, str) or value not in choices:
-        valid = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"Expected `{name}` to be one of {valid}. Received: {value!r}")
-    return choices[value]
-
-
 def _choose_shortcut(shortcut):
-    _choose("shortcut", shortcut, dict.fromkeys(blocks.SHORTCUTS))
+    choose("shortcut", shortcut, dict.fromkeys(blocks.SHORTCUTS))
     return shortcut

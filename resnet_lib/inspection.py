@@ -1,7 +1,8 @@
 """What a network is, read from the live model: shapes, parameters, cost, reach, signal.
 
 Everything here takes any Keras functional model. Stages are read from layer names such as
-`stage2_block1_conv1`; a model whose layers are named otherwise is one stage.
+`stage2_block1_conv1`, or from those of a ResNet of keras.applications, whose `conv2` is stage 1; a
+model whose layers are named otherwise is one stage.
 """
 
 import math
@@ -18,6 +19,9 @@ _WITH_KERNEL += (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 OTHER = "network"
 _STAGE = re.compile(r"(stem|stage\d+|head)(?:_block(\d+))?_")
+_KERAS_STAGE = re.compile(r"conv(\d)_block(\d+)_")
+_KERAS_STEM = re.compile(r"conv1_(pad|conv|bn|relu)|pool1_(pad|pool)")
+_KERAS_HEAD = re.compile(r"avg_pool|max_pool|predictions|post_(bn|relu)")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,40 @@ def count_parameters(model):
 
 def _sizes(weights):
     return sum(math.prod(weight.shape) for weight in weights)
+
+
+KINDS = ("kernels", "biases of convolutions", "dense", "BN scale and shift", "BN statistics")
+
+
+def count_by_kind(model):
+    """Count a model's parameters by what they are.
+
+    Args:
+        model: a Keras functional model.
+
+    Returns:
+        dict, kind -> number of parameters: the kinds of `KINDS` in that order, then "other".
+
+    Raises:
+        ValueError: if the model is not a functional one or has another nested in it.
+    """
+    found = dict.fromkeys((*KINDS, "other"), 0)
+    for layer in dict.fromkeys(node.operation for node in _flat_nodes(model)):
+        for weight in layer.weights:
+            found[_kind(layer, weight.name)] += math.prod(weight.shape)
+    return found
+
+
+def _kind(layer, weight):
+    kinds = {}
+    if isinstance(layer, layers.BatchNormalization):
+        kinds = dict.fromkeys(("gamma", "beta"), KINDS[3])
+        kinds |= dict.fromkeys(("moving_mean", "moving_variance"), KINDS[4])
+    elif isinstance(layer, layers.Dense):
+        kinds = dict.fromkeys(("kernel", "bias"), KINDS[2])
+    elif isinstance(layer, _WITH_KERNEL):
+        kinds = {"kernel": KINDS[0], "bias": KINDS[1]}
+    return kinds.get(weight, "other")
 
 
 @dataclass(frozen=True)
@@ -111,8 +149,14 @@ def _has_stages(names):
 
 
 def _stage_and_block(layer_name):
-    match = _STAGE.match(layer_name)
-    return match.groups() if match else (OTHER, None)
+    if match := _STAGE.match(layer_name):
+        return match.groups()
+    if match := _KERAS_STAGE.match(layer_name):
+        return f"stage{int(match[1]) - 1}", match[2]
+    for name, pattern in (("stem", _KERAS_STEM), ("head", _KERAS_HEAD)):
+        if pattern.fullmatch(layer_name):
+            return name, None
+    return OTHER, None
 
 
 def _at_shape(model, input_shape):

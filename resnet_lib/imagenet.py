@@ -1,0 +1,297 @@
+"""Residual networks for 224x224 pictures: ResNet-18, 34, 50, 101 and 152, from the same blocks.
+
+| depth             | 18      | 34      | 50         | 101        | 152        |
+| block             | basic   | basic   | bottleneck | bottleneck | bottleneck |
+| blocks of a stage | 2 2 2 2 | 3 4 6 3 | 3 4 6 3    | 3 4 23 3   | 3 8 36 3   |
+
+Four stages of 64, 128, 256 and 512 channels, the bottlenecks' mid-widths, behind a stem that takes
+a 224x224 picture to 56x56. Parameters and multiply-adds are asserted against `resnet_lib.paper`.
+
+Forms of the networks with bottleneck blocks. "applications": keras.applications, to the last
+parameter and layer name. "paper": no convolution bias. "v1.5": that, with the stride on the 3x3
+convolution.
+
+Source: He et al. 2015, arXiv 1512.03385, table 1.
+"""
+
+import re
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from . import blocks
+from .arguments import checked_classes, checked_shape, choose
+from .cifar import allow_depth, stack, with_head
+
+STAGE_FILTERS = (64, 128, 256, 512)
+SMALLEST_SIDE = 32
+UNITS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+SHAPE, CLASSES = (224, 224, 3), 1000
+
+
+@dataclass(frozen=True)
+class Form:
+    """What sets one way of writing a network of bottleneck blocks apart from another.
+
+    Attributes:
+        use_bias: whether convolutions have biases although batch normalisation follows.
+        stride_at: which convolution of a bottleneck block takes its step, "1x1" or "3x3".
+        epsilon: of batch normalisation.
+        keras_names: whether the layers have the names that keras.applications gives them.
+    """
+
+    use_bias: bool = False
+    stride_at: str = "1x1"
+    epsilon: float = 1e-5
+    keras_names: bool = False
+
+
+FORMS = {
+    "applications": Form(use_bias=True, epsilon=1.001e-5, keras_names=True),
+    "paper": Form(),
+    "v1.5": Form(stride_at="3x3"),
+}
+
+
+def resnet18(input_shape=SHAPE, num_classes=CLASSES, *, include_top=True):
+    """Build ResNet-18, of basic blocks: shortcut B with BN, no convolution bias.
+
+    Args:
+        input_shape: (height, width, channels); height and width at least 32, or None.
+        num_classes: classes of the softmax at the end.
+        include_top: whether pooling and softmax are there. Without them the model puts out the last
+            stage's feature map.
+
+    Returns:
+        `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes) or
+        (batch, height / 32, width / 32, 512), not compiled, named `ResNet18`.
+
+    Raises:
+        ValueError: for a wrong shape or a class count below 1.
+        TypeError: for a class count that is not an integer.
+
+    Source: arXiv 1512.03385, table 1.
+    """
+    return _basic(18, input_shape, num_classes, include_top)
+
+
+def resnet34(input_shape=SHAPE, num_classes=CLASSES, *, include_top=True):
+    """Build ResNet-34. Args, returns and errors are those of `resnet18`."""
+    return _basic(34, input_shape, num_classes, include_top)
+
+
+def resnet50(
+    input_shape=SHAPE, num_classes=CLASSES, *, form="applications", include_top=True, weights=None
+):
+    """Build ResNet-50, of bottleneck blocks with shortcut B.
+
+    Args:
+        input_shape: (height, width, channels); height and width at least 32, or None.
+        num_classes: classes of the softmax at the end.
+        form: "applications", "paper" or "v1.5", see `FORMS`.
+        include_top: whether pooling and softmax are there. Without them the model puts out the last
+            stage's feature map.
+        weights: None for random ones, or "imagenet" for those that keras.applications downloads;
+            they go with the form "applications", 3 channels and, with the top, 1000 classes, and
+            expect pictures that went through `keras.applications.resnet.preprocess_input`.
+
+    Returns:
+        `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes) or
+        (batch, height / 32, width / 32, 2048), not compiled, named `ResNet50`.
+
+    Raises:
+        ValueError: for a wrong shape, a class count below 1, an unknown form, or weights that do
+            not go with the rest.
+        TypeError: for a class count that is not an integer.
+        ConnectionError: if the weights are not on this computer and cannot be downloaded.
+
+    Source: arXiv 1512.03385, table 1; "v1.5" is the usual name of a later variant.
+    """
+    return _bottleneck(50, input_shape, num_classes, form, include_top, weights)
+
+
+def resnet101(
+    input_shape=SHAPE, num_classes=CLASSES, *, form="applications", include_top=True, weights=None
+):
+    """Build ResNet-101. Args, returns and errors are those of `resnet50`."""
+    return _bottleneck(101, input_shape, num_classes, form, include_top, weights)
+
+
+def resnet152(
+    input_shape=SHAPE, num_classes=CLASSES, *, form="applications", include_top=True, weights=None
+):
+    """Build ResNet-152. Args, returns and errors are those of `resnet50`."""
+    return _bottleneck(152, input_shape, num_classes, form, include_top, weights)
+
+
+def _basic(depth, input_shape, num_classes, include_top):
+    model = _network(depth, blocks.basic_block, input_shape, num_classes, include_top, {})
+    return _changed(model, FORMS["paper"])
+
+
+def _bottleneck(depth, input_shape, num_classes, form, include_top, weights):
+    name, form = form, choose("form", form, FORMS)
+    if weights is not None:
+        _check_weights(weights, name, input_shape, num_classes, include_top)
+    options = {"use_bias": form.use_bias, "stride_at": form.stride_at}
+    rest = (input_shape, num_classes, include_top, options)
+    model = _changed(_network(depth, blocks.bottleneck_block, *rest), form)
+    if weights is not None:
+        load_keras_weights(model, _downloaded(depth, include_top))
+    return model
+
+
+def _network(depth, block, input_shape, num_classes, include_top, options):
+    inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
+    num_classes = checked_classes(num_classes)
+    x = stem(inputs, use_bias=options.get("use_bias", False))
+    for stage, (filters, n) in enumerate(zip(STAGE_FILTERS, UNITS[depth], strict=True), start=1):
+        x = stack(block, x, filters, n, stage=stage, **options)
+    if include_top:
+        return with_head(inputs, x, num_classes, depth, f"ResNet{depth}")
+    allow_depth(depth)
+    return keras.Model(inputs, x, name=f"ResNet{depth}")
+
+
+def stem(x, *, use_bias=False):
+    """A 7x7 convolution and a 3x3 maximum, both with stride 2: 224x224 becomes 56x56.
+
+    Args:
+        x: tensor of shape (batch, height, width, channels).
+        use_bias: whether the convolution has biases.
+
+    Returns:
+        Tensor of shape (batch, ceil(height / 4), ceil(width / 4), 64).
+
+    Source: arXiv 1512.03385, table 1, conv1 and the first line of conv2_x.
+    """
+    # Zeros on all four sides; padding="same" would put more on the right and below.
+    x = layers.ZeroPadding2D(3, name="stem_pad")(x)
+    conv = dict(padding="valid", use_bias=use_bias)
+    x = blocks.convolution(x, STAGE_FILTERS[0], 7, 2, name="stem_conv", **conv)
+    x = blocks.bn_relu(x, name="stem")
+    x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
+    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+
+
+# Our layer names, as patterns, and those of keras.applications.
+_KERAS_NAMES = (
+    (r"stem_pool_pad", r"pool1_pad"),
+    (r"stem_pool", r"pool1_pool"),
+    (r"stem_(\w+)", r"conv1_\1"),
+    (r"(.*)_shortcut_(conv|bn)", r"\1_0_\2"),
+    (r"(.*)_relu3", r"\1_out"),
+    (r"(.*)_(conv|bn|relu)(\d)", r"\1_\3_\2"),
+    (r"head_pool", r"avg_pool"),
+    (r"head_dense", r"predictions"),
+)
+
+
+def keras_name(name):
+    """Return the name that keras.applications gives the layer that is called `name` here.
+
+    >>> keras_name("stage1_block2_conv3")
+    'conv2_block2_3_conv'
+    """
+    for ours, theirs in _KERAS_NAMES:
+        if re.fullmatch(ours, name):
+            name = re.sub(ours, theirs, name)
+            break
+    return re.sub(r"^stage(\d)", lambda stage: f"conv{int(stage[1]) + 1}", name)
+
+
+def _changed(model, form):
+    """Return a copy of a model with the form's epsilon and layer names."""
+
+    def changed(layer):
+        config = layer.get_config()
+        if isinstance(layer, layers.BatchNormalization):
+            config["epsilon"] = form.epsilon
+        if form.keras_names:
+            config["name"] = keras_name(layer.name)
+        return type(layer).from_config(config)
+
+    return keras.models.clone_model(model, clone_function=changed)
+
+
+def load_keras_weights(model, source):
+    """Copy the weights of a keras.applications ResNet into one of ours, layer by layer.
+
+    Args:
+        model: what `resnet50`, `resnet101` or `resnet152` returned, in the form "applications". It
+            is changed.
+        source: `keras.applications.ResNet50`, ResNet101 or ResNet152, with a top or without as
+            `model` has.
+
+    Raises:
+        ValueError: if a layer's name or the shape of a weight differs, with the list of those that
+            do; nothing is changed then.
+    """
+    mine, theirs = _with_weights(model), _with_weights(source)
+    wrong = list(_differences(mine, theirs))
+    if wrong:
+        shown = "\n  ".join(wrong[:10] + [f"and {len(wrong) - 10} more"] * (len(wrong) > 10))
+        raise ValueError(
+            f"Expected {source.name} to have the layers and shapes of {model.name}: the same "
+            f"depth, form 'applications', with or without a top like it. Received:\n  {shown}"
+        )
+    for name, layer in mine.items():
+        layer.set_weights(theirs[name].get_weights())
+
+
+def _with_weights(model):
+    return {layer.name: layer for layer in model.layers if layer.weights}
+
+
+def _differences(mine, theirs):
+    """Yield a line for each layer that is in one only, or has weights of other shapes."""
+    for name, layer in mine.items():
+        if name not in theirs:
+            yield f"{name}: not in the source"
+        elif _shapes(layer) != _shapes(theirs[name]):
+            yield f"{name}: {_told(layer)} here, {_told(theirs[name])} in the source"
+    yield from (f"{name}: only in the source" for name in theirs if name not in mine)
+
+
+def _shapes(layer):
+    return {weight.name: tuple(weight.shape) for weight in layer.weights}
+
+
+def _told(layer):
+    return ", ".join(f"{name} {shape}" for name, shape in _shapes(layer).items())
+
+
+def _check_weights(weights, form, input_shape, num_classes, include_top):
+    choose("weights", weights, {"imagenet": None})
+    wrong = []
+    if form != "applications":
+        wrong.append(f"form={form!r}, expected 'applications'")
+    if checked_shape(input_shape, SMALLEST_SIDE)[-1] != 3:
+        wrong.append(f"input_shape={input_shape!r}, expected 3 channels")
+    if include_top and num_classes != CLASSES:
+        wrong.append(f"num_classes={num_classes!r}, expected {CLASSES} or include_top=False")
+    if wrong:
+        raise ValueError(f"The ImageNet weights do not go with this. Received: {'; '.join(wrong)}")
+
+
+def _downloaded(depth, include_top):
+    """Return keras.applications' network with its own download of the ImageNet weights."""
+    builder = getattr(keras.applications, f"ResNet{depth}")
+    top = "" if include_top else "_notop"
+    file = f"resnet{depth}_weights_tf_dim_ordering_tf_kernels{top}.h5"
+    try:
+        return builder(weights="imagenet", include_top=include_top)
+    except Exception as error:
+        raise ConnectionError(
+            f"The ImageNet weights of ResNet{depth} cannot be had ({error}). Expected a connection "
+            f"for the first download, which Keras checks and keeps, or the file {file} in the "
+            "folder `models` of Keras' cache (~/.keras), copied there from another computer. "
+            "weights=None builds the network with random ones."
+        ) from error
