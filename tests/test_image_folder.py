@@ -1,6 +1,7 @@
 """Images of one's own: which part each goes to, how files of every kind are read, and damage."""
 
 import hashlib
+import sys
 import warnings
 from itertools import chain
 from pathlib import Path
@@ -148,7 +149,11 @@ def test_source_is_one_printable_line(tmp_path, monkeypatch):
         ),
         (["train/a/1.png", "val/a/1.png"], "expected the folders train, test .* received train, v"),
         (["train/a/1.png", "test/a/1.png", "more/a/1.png"], "no other, received more, test, train"),
-        (["train/a/1", "Train/a/2", "test/a/1"], "no other, received Train, test, train$"),
+        pytest.param(
+            ["train/a/1", "Train/a/2", "test/a/1"],
+            "no other, received Train, test, train$",
+            marks=pytest.mark.skipif(sys.platform == "darwin", reason="one folder there"),
+        ),
         (["train/a/1.png", "test/a/1.png", "val/1", "validation/1"], "received test, train, val, "),
         (
             ["train/a/1.png", "train/b/1.png", "train/b/2.png", "test/a/1.png", "test/c/1.png"],
