@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-DATASETS = ("cifar10", "shapes")
+DATASETS = ("cifar10", "shapes", "sign_digits")
 RECIPES = ("example", "paper", "one-cycle")
 # The form that goes with a recipe, for v1 and plain nets (False) and for v2 (True).
 FORMS = {("example", False): "example", ("example", True): "example"}

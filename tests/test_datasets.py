@@ -448,7 +448,7 @@ def test_real_images_look_like_photographs(real):
 @pytest.mark.images
 @NEEDS_IMAGES
 def test_real_first_record_is_a_pixel_for_pixel_copy(real):
-    folder = module._inside(module.Path(os.environ["RESNET_LIB_DATA"]))
+    folder = download.inside(os.environ["RESNET_LIB_DATA"], module.FOLDER)
     record = np.fromfile(folder / "data_batch_1.bin", np.uint8, 3073)
     np.testing.assert_array_equal(real.train.images[0], read_by_hand(record))
     assert real.train.labels[0] == record[0]

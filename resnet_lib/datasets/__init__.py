@@ -1,7 +1,9 @@
-"""Data sets: CIFAR-10, and drawn shapes that need no download."""
+"""Data sets: CIFAR-10, hand signs, images of your own, and drawn shapes that need no download."""
 
 from .base import Dataset, Split
 from .cifar10 import cifar10
+from .image_folder import image_folder
 from .shapes import shapes
+from .sign_digits import sign_digits
 
-__all__ = ["Dataset", "Split", "cifar10", "shapes"]
+__all__ = ["Dataset", "Split", "cifar10", "image_folder", "shapes", "sign_digits"]

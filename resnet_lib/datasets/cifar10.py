@@ -5,9 +5,6 @@ https://www.cs.toronto.edu/~kriz/cifar.html. A file holds 10,000 records, each o
 3,072 pixel bytes: the red, then the green, then the blue values of a 32x32 image, row by row.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 
 from . import download as _download
@@ -66,37 +63,12 @@ def cifar10(data_dir=None, download=True):
         FileNotFoundError: the images are nowhere, or a file of the folder is missing.
         ValueError: a file has the wrong size or holds a label above 9.
     """
-    folder = _find(data_dir, download)
+    mend = f"Unpack {URL} there, or leave data_dir out to have it downloaded."
+    folder = _download.find(FOLDER, data_dir, mend) or _fetched(download)
     files = {name: _open(folder / name) for name in FILE_SHA256}
     *training, test = files.values()
     train, validation = _split_training(training)
     return Dataset(train, validation, _read([test]), CLASS_NAMES, _source(folder))
-
-
-def _find(data_dir, download):
-    if data_dir is not None:
-        return _given(Path(data_dir).expanduser())
-    named = os.environ.get("RESNET_LIB_DATA")
-    places = [_inside(Path(named).expanduser())] if named else []
-    places.append(_download.cache_folder() / FOLDER)
-    for place in places:
-        if place.is_dir():
-            return place
-    return _fetched(download)
-
-
-def _inside(folder):
-    return folder if folder.name == FOLDER else folder / FOLDER
-
-
-def _given(data_dir):
-    folder = _inside(data_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"data_dir: expected a folder that holds {FOLDER}, received {str(data_dir)!r}. "
-            f"Unpack {URL} there, or leave data_dir out to have it downloaded."
-        )
-    return folder
 
 
 def _fetched(download):

@@ -1,15 +1,60 @@
-"""Fetching an archive, checking it, and unpacking it whole or not at all."""
+"""Finding a data set, fetching its archive, checking it, and unpacking it whole or not at all."""
 
+import errno
+import fcntl
+import gzip
 import hashlib
 import os
 import tarfile
 import tempfile
+import urllib.error
+import urllib.request
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tqdm import tqdm
+
+_BLOCK = 2**16
+_SECONDS = 30  # without a byte, after which a connection counts as broken
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cache_folder():
     """Return the folder in which Keras keeps data sets: `$KERAS_HOME` or `~/.keras`, `datasets`."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+
+
+def find(name, data_dir, mend):
+    """Return where the folder `name` is, or None.
+
+    It is looked for in `data_dir` if that is given, and then nowhere else; else in the folder named
+    by the environment variable RESNET_LIB_DATA, and in Keras' cache.
+
+    Raises:
+        FileNotFoundError: `data_dir` is given and holds none; the message ends with `mend`.
+    """
+    if data_dir is not None:
+        return _given(name, data_dir, mend)
+    named = os.environ.get("RESNET_LIB_DATA")
+    places = [inside(named, name)] if named else []
+    places.append(cache_folder() / name)
+    return next((place for place in places if place.is_dir()), None)
+
+
+def inside(folder, name):
+    """Return `folder / name`, or `folder` itself where that is its name."""
+    folder = Path(folder).expanduser()
+    return folder if folder.name == name else folder / name
+
+
+def _given(name, data_dir, mend):
+    folder = inside(data_dir, name)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"data_dir: expected a folder that holds {name}, received {str(data_dir)!r}. {mend}"
+        )
+    return folder
 
 
 def sha256_of(path):
@@ -44,7 +89,75 @@ def fetch(url, sha256):
     return Path(path)
 
 
-def unpack(archive, name, into):
+def resume(url, path):
+    """Download `url` to `path` with a bar, going on where an interrupted call stopped.
+
+    What has arrived is kept beside `path`, as `.part`, and continued with an HTTP Range request; a
+    server that ignores that sends everything, and the file starts anew. The content is not checked.
+
+    Raises:
+        OSError: no connection, one that broke off, or a full disk.
+        http.client.HTTPException: the connection broke off within a chunk.
+    """
+    part = path.with_name(f"{path.name}.part")
+    begun = part.stat().st_size if part.is_file() else 0
+    try:
+        with (
+            _room(path.parent),
+            _answer(url, begun) as answer,
+            open(part, "ab" if answer.status == 206 else "wb") as file,
+        ):
+            _copy(answer, file)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not begun:
+            raise
+        part.unlink()  # It is longer than what is offered, so it is something else.
+        return resume(url, path)
+    return part.replace(path)
+
+
+def _answer(url, begun):
+    headers = {"Range": f"bytes={begun}-"} if begun else {}
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_SECONDS)
+
+
+def _copy(answer, file):
+    begun, length = file.tell(), answer.headers["Content-Length"]
+    total = begun + int(length) if length else None
+    with tqdm(initial=begun, total=total, unit="B", unit_scale=True, desc="download") as bar:
+        while block := answer.read(_BLOCK):
+            file.write(block)
+            bar.update(len(block))
+    if total and file.tell() != total:
+        raise ConnectionError(f"it broke off after {file.tell():,} of {total:,} bytes")
+
+
+@contextmanager
+def _room(folder):
+    """Say how to mend a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        mend = f"{error.strerror}: make room on the disk of {folder} and call again"
+        raise OSError(error.errno, mend) from error
+
+
+@contextmanager
+def alone(folder):
+    """Wait until no other process is at work in `folder`, made if missing; keep others waiting."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # There are file systems without locks.
+            fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
+def unpack(archive, name, into, *, packed_as=None, check=None):
     """Unpack the folder `name` of a tar archive to `into / name`, whole or not at all.
 
     It is unpacked in a temporary folder beside its place and renamed at the end, so an interrupted
@@ -54,6 +167,9 @@ def unpack(archive, name, into):
         archive: path of a .tar or .tar.gz file.
         name: the one folder wanted.
         into: where to put it; made if missing.
+        packed_as: the folder's name in the archive, if it is another.
+        check: called with the unpacked folder before it gets its name; whatever it raises leaves
+            nothing behind.
 
     Returns:
         The path `into / name`.
@@ -61,6 +177,7 @@ def unpack(archive, name, into):
     Raises:
         ValueError: the archive is damaged, holds a member that would land outside its folder or
             is otherwise unsafe, or has no folder `name`.
+        OSError: the disk is full, or the folder cannot be written to.
     """
     if not hasattr(tarfile, "data_filter"):
         raise RuntimeError("unpacking safely needs Python 3.11.4 or later")
@@ -68,11 +185,16 @@ def unpack(archive, name, into):
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
+    with (
+        _room(target.parent),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch,
+    ):
         _extract(archive, scratch)
-        found = Path(scratch) / name
+        found = Path(scratch) / (packed_as or name)
         if not found.is_dir() or found.is_symlink():
-            raise ValueError(f"{archive}: expected a folder {name} in it, found none")
+            raise ValueError(f"{archive}: expected a folder {found.name} in it, found none")
+        if check:
+            check(found)
         _rename(found, target)
     return target
 
@@ -83,7 +205,7 @@ def _extract(archive, folder):
             tar.extractall(folder, filter="data")
     except tarfile.FilterError as error:
         raise ValueError(f"{archive}: refused, for it is not safe to unpack: {error}") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{archive}: cannot be unpacked: {error}") from error
 
 
