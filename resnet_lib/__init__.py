@@ -30,7 +30,9 @@ if TYPE_CHECKING:
         exercises,
         fast,
         fitting,
+        imagenet,
         inspection,
+        models,
         paper,
         plots,
         preparation,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         training,
     )
     from .cifar import plain_net, resnet_v1, resnet_v2
+    from .imagenet import resnet18, resnet34, resnet50, resnet101, resnet152
     from .inspection import (
         activation_variances,
         count_multiply_adds,
@@ -67,7 +70,9 @@ __all__ = [
     "feature_maps",
     "fitting",
     "gradient_norms",
+    "imagenet",
     "inspection",
+    "models",
     "paper",
     "plain_net",
     "plots",
@@ -76,6 +81,11 @@ __all__ = [
     "receptive_field",
     "recipes",
     "records",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
     "resnet_v1",
     "resnet_v2",
     "runtime",
@@ -88,6 +98,7 @@ _HOMES = {
     "plain_net": "cifar",
     "resnet_v1": "cifar",
     "resnet_v2": "cifar",
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "imagenet"),
     "activation_variances": "inspection",
     "count_multiply_adds": "inspection",
     "count_parameters": "inspection",

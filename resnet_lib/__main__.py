@@ -42,7 +42,7 @@ def _parser():
     train = commands.add_parser("train", help="train a network and keep the run in a folder")
     train.set_defaults(run=_train)
     add = train.add_argument
-    add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, …")
+    add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, resnet50, …")
     add("--dataset", choices=DATASETS, default="cifar10")
     add(
         "--out",
@@ -83,7 +83,7 @@ def _train(options):
 
     import keras
 
-    from . import cifar, datasets, records
+    from . import datasets, models, records
     from .datasets.base import check_count
     from .execution import best_execution
     from .training import train
@@ -95,13 +95,13 @@ def _train(options):
             f"{options.out} exists. Nothing is overwritten: name a new folder, or go on with the "
             "run in it by --resume."
         )
-    builder, depth = cifar.parse_model_id(options.model)
-    form = options.form or FORMS[options.recipe, builder is cifar.resnet_v2]
+    builder, depth = models.parse_model_id(options.model)
+    form = options.form or _form(builder, options.recipe)
     data = getattr(datasets, options.dataset)()
     if options.limit is not None:
         data = data.limit(options.limit)
     keras.utils.set_random_seed(options.seed)
-    model = cifar.build(options.model, data.image_shape, data.num_classes, form=form)
+    model = models.build(options.model, data.image_shape, data.num_classes, form=form)
     execution = best_execution(data.train.images.nbytes)
     if options.precision is not None:
         execution = replace(execution, precision=options.precision)
@@ -121,6 +121,17 @@ def _train(options):
     print(f"{run}\n{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
     stopped = run.record.get("stopped")
     return 0 if stopped is None else 130 if stopped.startswith("by hand") else 1
+
+
+def _form(builder, recipe):
+    """Return the form that a network takes where none is asked for."""
+    from inspect import signature
+
+    from . import cifar, models
+
+    if builder in models.CIFAR.values():
+        return FORMS[recipe, builder is cifar.resnet_v2]
+    return signature(builder).parameters["form"].default
 
 
 def _recipe(options, model, data, depth, execution):

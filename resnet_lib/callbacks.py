@@ -4,17 +4,17 @@ What Keras has already is used from there: see `resnet_lib.training`.
 """
 
 import math
-import os
 import signal
 import sys
 import threading
 import time
+import warnings
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from . import plots
+from . import plots, records
 
 
 class DivergedError(ArithmeticError):
@@ -145,7 +145,7 @@ class Best(keras.callbacks.ModelCheckpoint):
         if self.averaged:
             self.averaged.on_test_end()
         if self.part.exists():
-            os.replace(self.part, self.path)
+            records.settle(self.part, self.path)
 
 
 class Backup(keras.callbacks.Callback):
@@ -179,7 +179,7 @@ class Backup(keras.callbacks.Callback):
         part = self.folder / "part.weights.h5"
         self.model.save_weights(part, overwrite=True)
         whole = self.folder / f"epoch-{epoch + 1:05}.weights.h5"
-        os.replace(part, whole)
+        records.settle(part, whole)
         for old in self.folder.glob("epoch-*.weights.h5"):
             if old != whole:
                 old.unlink()
@@ -331,9 +331,16 @@ class LiveFigure(Progress):
     def draw(self, title):
         """Draw, and say when the next drawing is due."""
         start = time.perf_counter()
-        self.shown.update(self.figure(title))
+        self.show(title)
         end = time.perf_counter()
         self.next_drawing = end + max(2.0, 50 * (end - start))
+
+    def show(self, title):
+        """Put the picture of now in the place of the one before; training goes on without it."""
+        try:
+            self.shown.update(self.figure(title))
+        except Exception as error:
+            warnings.warn(f"The figure cannot be drawn: {error!r}", stacklevel=2)
 
     def time_left(self):
         """Return which epoch it is and how long the rest will take."""
@@ -343,7 +350,7 @@ class LiveFigure(Progress):
     def close(self):
         """Leave the picture of the whole run."""
         self.losses = []
-        self.shown.update(self.figure(self.source))
+        self.show(self.source)
 
 
 def line(epoch, epochs, logs):

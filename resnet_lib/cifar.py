@@ -10,7 +10,6 @@ the two papers. "standard" (v1 and plain): what today's reproductions use. `FORM
 `FORMS_V2` say what each of them is. Parameters are asserted against `resnet_lib.paper`.
 """
 
-import re
 import sys
 from dataclasses import dataclass
 
@@ -96,7 +95,7 @@ def plain_net(input_shape, depth, num_classes=10, *, form="example"):
 
 
 def _post_activation(input_shape, depth, num_classes, form, shortcut, name):
-    depth, n = _blocks_per_stage(depth, "basic")
+    depth, n = blocks_per_stage(depth, "basic")
     inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
     num_classes = checked_classes(num_classes)
     x = blocks.convolution(inputs, STAGE_FILTERS[0], name="stem_conv", **form.conv)
@@ -166,7 +165,7 @@ def resnet_v2(
     choose("block", block, DEPTHS)
     if shortcut is None:
         shortcut = "A" if (form, block) == ("paper", "basic") else spec.shortcut
-    depth, n = _blocks_per_stage(depth, block)
+    depth, n = blocks_per_stage(depth, block)
     inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
     num_classes = checked_classes(num_classes)
     x = blocks.convolution(inputs, STAGE_FILTERS[0], name="stem_conv", **spec.conv)
@@ -235,62 +234,13 @@ def allow_depth(depth):
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 5 * depth))
 
 
-_MODEL_ID = re.compile(r"(resnet|plain)(\d+)(v[12])?")
-
-
-def parse_model_id(model_id):
-    """Read a model id: `resnet20v1`, `resnet29v2`, `plain20`.
-
-    Args:
-        model_id: family, depth and version.
-
-    Returns:
-        The builder (`resnet_v1`, `resnet_v2` or `plain_net`) and the depth.
-
-    Raises:
-        ValueError: if the id names no network of this module.
-    """
-    match = _MODEL_ID.fullmatch(str(model_id))
-    builders = {
-        ("resnet", "v1"): resnet_v1,
-        ("resnet", "v2"): resnet_v2,
-        ("plain", None): plain_net,
-    }
-    if match is None or (match[1], match[3]) not in builders:
-        raise ValueError(
-            "Expected a model id such as 'resnet20v1', 'resnet29v2' or 'plain20'. "
-            f"Received: {model_id!r}"
-        )
-    depth, _ = _blocks_per_stage(int(match[2]), "bottleneck" if match[3] == "v2" else "basic")
-    return builders[match[1], match[3]], depth
-
-
-def build(model_id, input_shape, num_classes=10, *, form="example"):
-    """Build the network that a model id names.
-
-    Args:
-        model_id: see `parse_model_id`.
-        input_shape: (height, width, channels).
-        num_classes: classes of the softmax at the end.
-        form: as in `resnet_v1` and `resnet_v2`.
-
-    Returns:
-        `keras.Model`.
-
-    Raises:
-        ValueError: if the id names no network of this module, or as the builder says.
-    """
-    builder, depth = parse_model_id(model_id)
-    return builder(input_shape, depth, num_classes, form=form)
-
-
 def valid_depths(block="basic"):
     """The depths that exist, as a range: 6n+2 of "basic" blocks, 9n+2 of "bottleneck" blocks."""
     step, smallest, largest = choose("block", block, DEPTHS)
     return range(smallest, largest + 1, step)
 
 
-def _blocks_per_stage(depth, block):
+def blocks_per_stage(depth, block):
     """Return the depth as an int and n, the blocks in each stage."""
     depth = integer("depth", depth)
     depths = valid_depths(block)

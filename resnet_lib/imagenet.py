@@ -60,12 +60,13 @@ FORMS = {
 }
 
 
-def resnet18(input_shape=SHAPE, num_classes=CLASSES, *, include_top=True):
+def resnet18(input_shape=SHAPE, num_classes=CLASSES, *, form="paper", include_top=True):
     """Build ResNet-18, of basic blocks: shortcut B with BN, no convolution bias.
 
     Args:
         input_shape: (height, width, channels); height and width at least 32, or None.
         num_classes: classes of the softmax at the end.
+        form: "paper"; there is no other.
         include_top: whether pooling and softmax are there. Without them the model puts out the last
             stage's feature map.
 
@@ -74,17 +75,17 @@ def resnet18(input_shape=SHAPE, num_classes=CLASSES, *, include_top=True):
         (batch, height / 32, width / 32, 512), not compiled, named `ResNet18`.
 
     Raises:
-        ValueError: for a wrong shape or a class count below 1.
+        ValueError: for a wrong shape, a class count below 1 or another form.
         TypeError: for a class count that is not an integer.
 
     Source: arXiv 1512.03385, table 1.
     """
-    return _basic(18, input_shape, num_classes, include_top)
+    return _basic(18, input_shape, num_classes, form, include_top)
 
 
-def resnet34(input_shape=SHAPE, num_classes=CLASSES, *, include_top=True):
+def resnet34(input_shape=SHAPE, num_classes=CLASSES, *, form="paper", include_top=True):
     """Build ResNet-34. Args, returns and errors are those of `resnet18`."""
-    return _basic(34, input_shape, num_classes, include_top)
+    return _basic(34, input_shape, num_classes, form, include_top)
 
 
 def resnet50(
@@ -131,9 +132,19 @@ def resnet152(
     return _bottleneck(152, input_shape, num_classes, form, include_top, weights)
 
 
-def _basic(depth, input_shape, num_classes, include_top):
+BUILDERS = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "resnet152": resnet152,
+}
+
+
+def _basic(depth, input_shape, num_classes, form, include_top):
+    form = choose("form", form, {"paper": FORMS["paper"]})
     model = _network(depth, blocks.basic_block, input_shape, num_classes, include_top, {})
-    return _changed(model, FORMS["paper"])
+    return _changed(model, form)
 
 
 def _bottleneck(depth, input_shape, num_classes, form, include_top, weights):

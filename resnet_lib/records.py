@@ -87,8 +87,15 @@ def save(record, folder):
     partial = path.with_suffix(".part")
     text = json.dumps({"format": FORMAT, **record}, indent=1, allow_nan=False)
     partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    settle(partial, path)
     return path
+
+
+def settle(part, whole):
+    """Give a file its name once its content is on the disk, so that a power cut leaves either."""
+    with open(part, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(part, whole)
 
 
 def load(folder):

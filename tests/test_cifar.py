@@ -291,17 +291,6 @@ def test_other_refusals_name_what_came_in_and_what_is_valid():
         cifar.resnet_v2(SHAPE, 20, block="big")
 
 
-def test_model_ids():
-    assert cifar.build("resnet8v1", SHAPE, 4).name == "ResNet8v1"
-    assert cifar.build("resnet11v2", SHAPE, form="paper").name == "ResNet11v2"
-    assert cifar.build("plain8", SHAPE).name == "Plain8"
-    for wrong in ("resnet20", "ResNet20v1", "plain20v1", "resnet20v3", "", None):
-        with pytest.raises(ValueError, match="'resnet20v1'"):
-            cifar.build(wrong, SHAPE)
-    with pytest.raises(ValueError, match="20 and 26"):
-        cifar.build("resnet22v1", SHAPE)
-
-
 JAX = """
 import sys, numpy as np
 import resnet_lib as rl

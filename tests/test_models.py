@@ -1,0 +1,51 @@
+"""Networks by their ids."""
+
+import pytest
+
+import resnet_lib as rl
+from resnet_lib import models
+from resnet_lib.__main__ import main
+
+SHAPE = (32, 32, 3)
+
+
+def test_the_networks_that_ids_name():
+    assert models.build("resnet8v1", SHAPE, 4).name == "ResNet8v1"
+    assert models.build("resnet11v2", SHAPE, form="paper").name == "ResNet11v2"
+    assert models.build("plain8", SHAPE).name == "Plain8"
+    built = models.build("resnet50", SHAPE, 6)
+    assert (built.name, built.output_shape) == ("ResNet50", (None, 6))
+    assert models.parse_model_id("resnet152") == (rl.resnet152, 152)
+
+
+@pytest.mark.parametrize("wrong", ["resnet20", "ResNet20v1", "plain20v1", "resnet20v3", "", None])
+def test_what_names_none(wrong):
+    with pytest.raises(ValueError, match=r"'resnet20v1'.*'resnet50'"):
+        models.build(wrong, SHAPE)
+
+
+def test_depths_that_do_not_exist():
+    with pytest.raises(ValueError, match="20 and 26"):
+        models.build("resnet22v1", SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "form"),
+    [
+        ("resnet8v1", "one-cycle", "standard"),
+        ("resnet11v2", "one-cycle", "paper"),
+        ("resnet50", "one-cycle", "applications"),
+        ("resnet18", "example", "paper"),
+    ],
+)
+def test_the_command_records_the_form_that_it_chose(model, recipe, form, tmp_path, monkeypatch):
+    asked = {}
+
+    def train(model, data, recipe, **options):
+        asked.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("resnet_lib.training.train", train)
+    command = ["train", "--model", model, "--dataset", "shapes", "--recipe", recipe]
+    assert main([*command, "--epochs", "1", "--out", str(tmp_path / "run")]) == 2
+    assert asked["notes"] == {"form": form}
