@@ -9,21 +9,22 @@ Adam, in TensorFlow's own environment, and again with TF_ENABLE_ONEDNN_OPTS=0, w
 TensorFlow chooses by itself on a CPU without AVX512-VNNI. PyTorch has our network, channels last,
 with our optimizer. Each is a process of its own that trains on float32 images in memory when it is
 its turn: Keras through `model.fit`, PyTorch in a plain loop. The rounds interleave, so a busy
-computer slows all. The peak is what TensorFlow reaches in a large matrix product. A system that
-takes memory from processes that wait makes each turn slow to start; --only leaves fewer waiting.
+computer slows all. The peak is what TensorFlow reaches in a large float32 matrix product.
 
 Exits with status 1 if a ratio is below --at-least-example or --at-least-torch.
 
-Where the time of our step goes, by the profiler (5th percentile of each operation over 30 steps,
-one operation at a time, oneDNN with AVX512): convolutions 82 %, batch normalisation 12 %,
-additions, ReLU and its gradient 5 %, the optimizer and all else 1 %. Little is left beside them.
+What keeps the step from the peak. Convolutions are 82 % of it, batch normalisation 12 %, additions,
+ReLU and its gradient 5 %, the optimizer and all else 1 % (profiler, one operation at a time, oneDNN
+with AVX512). TensorFlow and PyTorch run the same oneDNN kernels for them, by ONEDNN_VERBOSE=1.
+Limited to AVX2, and one at a time, these reach 175 GFLOP/s forward, 163 in the gradient of the
+input and 130 in that of the kernel, where the matrix product has 226: with 16 and 32 channels there
+is little to multiply for what is read and written.
 
-What was tried and is not used, as speed against the step that is (1.00), best of 16 short rounds in
-one process on a computer that others used: no metrics 1.06, no optimizer at all 1.19, 8 steps an
-execution 1.24, L2 1.18, decay in the optimizer 1.21, projections as pooling and a 1x1 convolution
-1.19. The same step differed by as much between runs (123 to 161 ms), so none of these is shown to
-help. Single convolutions: the input's gradient as a forward convolution was not faster, and the
-kernel's gradient as matrix products was 1.05 to 6 times slower.
+What was tried and is not used, as speed against the step that is (1.00), medians of 11 to 14 rounds
+in turn, which differed among themselves by a quarter: XLA 0.41, TF_NUM_INTEROP_THREADS=1 0.93,
+TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD=1 0.88, 4 steps a call 1.04, 8 steps a call 0.95, no metrics
+1.00, freed memory kept by the C library 0.95. Single convolutions: the input's gradient as a
+forward convolution was not faster, the kernel's gradient as matrix products 1.05 to 6 times slower.
 """
 
 import argparse
