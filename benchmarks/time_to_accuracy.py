@@ -591,7 +591,11 @@ def describe(todo):
     yield f"ResNet-{settings['depth']} v1 on {images['source']}"
     yield f"{train:,} training and {validation:,} validation images, {machine['cores']} cores"
     yield f"example: TensorFlow {machine['tensorflow']}, Keras {machine['keras']}; oneDNN: {onednn}"
-    yield f"one-cycle: {', '.join(map(str, lengths))} epochs, sizes {SIZES}, peak {PEAK}"
+    precisions = {record["execution"]["precision"] for record in records if "execution" in record}
+    yield (
+        f"one-cycle: {', '.join(map(str, lengths))} epochs, sizes {SIZES}, peak {PEAK}, "
+        f"{' and '.join(sorted(precisions))}"
+    )
     yield "CPU seconds, all threads, from after imports and loading of images, with validation."
     yield "The time for choosing the length of the one-cycle run is not counted."
 

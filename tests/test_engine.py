@@ -347,6 +347,7 @@ def test_out_of_memory_says_which_batch_size_to_try():
 def test_a_figure_that_cannot_be_drawn_does_not_end_the_training(monkeypatch):
     history = {name: [] for name in callbacks.Recorder.NAMES}
     live = callbacks.LiveFigure(SHORT, 4, (0, 1), history=history, name="net", source="shapes")
+    live.shown = SimpleNamespace(update=print)
 
     def broken(*_, **__):
         raise RuntimeError("no font")
@@ -362,35 +363,38 @@ def small_resnet():
     return cifar.resnet_v1((16, 16, 3), 8, form="standard")
 
 
-# A rate that stays as it is, so that steps of one call may share it.
-CONSTANT = replace(PAPER, epochs=1, batch_size=32)
+# Its rate does not change for hundreds of epochs, so that steps of one call may share it.
+CONSTANT = replace(PAPER, batch_size=32)
 
 
 @pytest.fixture(scope="module")
 def plain_run():
-    return train(recipe=CONSTANT, model=small_resnet(), execution=Execution())
+    return train(recipe=CONSTANT, model=small_resnet(), epochs=1, execution=Execution())
 
 
 @pytest.mark.parametrize(
-    ("settings", "tolerance"),
+    "settings",
     [
-        (Execution(jit_compile=True), 1e-3),
-        (Execution("mixed_bfloat16"), 0.1),
-        (Execution("mixed_float16"), 0.02),
-        (Execution(data_on_device=True), 1e-3),
-        (Execution(steps_per_execution=2), 1e-3),
-        (Execution("mixed_bfloat16", True, 4, True), 0.1),
+        Execution(jit_compile=True),
+        Execution(data_on_device=True),
+        Execution(steps_per_execution=2),
+        Execution("mixed_bfloat16"),
+        Execution("mixed_float16"),
+        Execution("mixed_bfloat16", True, 4, True),
     ],
     ids=str,
 )
-def test_however_the_steps_are_run_they_lead_to_the_same_weights(settings, tolerance, plain_run):
-    """What a GPU gets, on the CPU: the distance as a share of the way from the first weights."""
-    run = train(recipe=CONSTANT, model=small_resnet(), execution=settings)
+def test_however_the_steps_are_run_they_lead_to_the_same_weights(settings, plain_run):
+    """What a GPU gets, on the CPU: the distance as a share of the way from the first weights.
+
+    In 16 bits it is some 0.1 to 0.15 after four steps with a rate of 0.1.
+    """
+    run = train(recipe=CONSTANT, model=small_resnet(), epochs=1, execution=settings)
     assert run.record["execution"] == settings.as_dict()
-    assert run.history["loss"] == pytest.approx(plain_run.history["loss"], rel=tolerance)
+    of_loss, of_way = (1e-5, 1e-4) if settings.precision == "float32" else (5e-3, 0.25)
+    assert run.history["loss"] == pytest.approx(plain_run.history["loss"], rel=of_loss)
     start, expected, found = map(kernels, (small_resnet(), plain_run.model, run.model))
-    distance = np.linalg.norm(found - expected) / np.linalg.norm(expected - start)
-    assert distance < tolerance
+    assert np.linalg.norm(found - expected) < of_way * np.linalg.norm(expected - start)
     assert {weight.dtype for weight in run.model.weights} == {"float32"}
     assert run.model.layers[-1].compute_dtype == "float32"
     assert all(layer.compute_dtype == "float32" for layer in run.model.layers)
