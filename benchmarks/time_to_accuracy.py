@@ -55,7 +55,7 @@ SHORT = {
     "one_cycle_epochs": [5],
     "max_epochs": 15,
     "seeds": 5,
-    "at_least": 1.0,
+    "at_least": 2.0,
 }
 SIZES, PEAK = [[0.4, 0.5], [0.7, 0.75], [1, 1]], 0.4
 AUGMENTATION = {"width_shift_range": 0.1, "height_shift_range": 0.1, "horizontal_flip": True}
