@@ -10,7 +10,7 @@ from statistics import median
 
 import keras
 
-from .batches import Batches, resized
+from .batches import resized
 from .execution import best_execution
 from .fitting import Job, unchanged
 from .preparation import with_preprocessing
@@ -134,7 +134,7 @@ def measured(model, data, recipe, shares, execution, clock):
         job = Job(model, data, recipe, execution)
         start, image = clock() - begun, {}
         for share in shares:
-            first, image[share] = _step(job.trained, data.train, recipe, share, execution, clock)
+            first, image[share] = _step(job, share, clock)
             start += first
         checked = unchanged(data.validation.limit(min(512, len(data.validation))))
         first, again = _seconds(lambda: job.trained.evaluate(checked, verbose=0), clock)
@@ -157,18 +157,16 @@ def _seconds(call, clock):
     return times[1] - times[0], times[2] - times[1]
 
 
-def _step(model, split, recipe, share, execution, clock):
+def _step(job, share, clock):
     """Return the seconds of the first call at a size, and those of an image after it."""
-    calls = execution.steps_per_execution
-    few = split.limit(min(len(split), recipe.batch_size * CALLS * calls))
-    batches = Batches(
-        resized(few, share), recipe.batch_size, augment=recipe.augment, padding=recipe.padding
-    )
-    timer = _Timer(clock)
-    model.fit(batches, verbose=0, shuffle=False, callbacks=[timer])
+    split, size = job.data.train, job.recipe.batch_size
+    calls = job.execution.steps_per_execution
+    few = split.limit(min(len(split), size * CALLS * calls))
+    batches, timer = job.batches(resized(few, share)), _Timer(clock)
+    job.trained.fit(batches, verbose=0, shuffle=False, callbacks=[timer])
     first, *others = timer.seconds
     calls = min(calls, len(batches))
-    return first, median(others or [first]) / (calls * min(recipe.batch_size, len(few)))
+    return first, median(others or [first]) / (calls * min(size, len(few)))
 
 
 class _Timer(keras.callbacks.Callback):

@@ -96,26 +96,13 @@ class Job:
 
     def _fit_phase(self, first, last, callbacks):
         """Fit the epochs of one image size."""
-        recipe = self.recipe
-        split = resized(self.data.train, recipe.size(first))
-        kind = Places if self.execution.data_on_device else Batches
-        batches = kind(
-            split,
-            recipe.batch_size,
-            seed=self.record["seed"],
-            augment=recipe.augment,
-            padding=recipe.padding,
-            epoch=first,
-        )
-        validation = unchanged(self.data.validation)
-        if self.execution.data_on_device:
-            self._build(validation)
-            on_device(self.trained, batches)
+        split = resized(self.data.train, self.recipe.size(first))
+        batches = self.batches(split, seed=self.record["seed"], epoch=first)
         self.trained.fit(
             batches,
             initial_epoch=first,
             epochs=last,
-            validation_data=validation,
+            validation_data=unchanged(self.data.validation),
             callbacks=[
                 *callbacks,
                 keras.callbacks.LambdaCallback(
@@ -125,6 +112,21 @@ class Job:
             shuffle=False,  # Batches shuffles images; Keras would only shuffle batches.
             verbose=0,
         )
+
+    def batches(self, split, **order):
+        """Return a split's batches as the recipe and the execution want them; `order`: see Batches.
+
+        With the images on the device, the training step then takes these batches and no others.
+        """
+        recipe = self.recipe
+        kind = Places if self.execution.data_on_device else Batches
+        batches = kind(
+            split, recipe.batch_size, augment=recipe.augment, padding=recipe.padding, **order
+        )
+        if self.execution.data_on_device:
+            self._build(unchanged(self.data.validation))
+            on_device(self.trained, batches)
+        return batches
 
     def _build(self, batches):
         """Build optimizer, loss and metrics with pictures, which the fitted batches are not."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from resnet_lib import budget
+from resnet_lib import batches as batches_module
+from resnet_lib import budget, fitting
 from resnet_lib.budget import PLANS, Cost, for_budget, longest, measured
 from resnet_lib.datasets.base import Dataset, Split
 from resnet_lib.execution import Execution
@@ -166,6 +167,19 @@ def test_several_steps_a_call_share_its_time():
     few = Execution(steps_per_execution=2)
     cost = measured(net(), data(), BATCH, [1.0], few, steady())
     assert cost.image == {1.0: 1 / 16}
+
+
+def test_images_on_the_device_are_measured_there(monkeypatch):
+    placed = []
+
+    def on_device(model, batches):
+        placed.append(batches.split.images.shape[1])
+        batches_module.on_device(model, batches)
+
+    monkeypatch.setattr(fitting, "on_device", on_device)
+    cost = measured(net(), data(), BATCH, [0.5, 1.0], Execution(data_on_device=True), steady())
+    assert placed == [8, 16]
+    assert cost.image == {0.5: 1 / 8, 1.0: 1 / 8}
 
 
 def test_fewer_steps_than_a_call_runs():
