@@ -271,6 +271,12 @@ def _check_fit(model, data):
             f"{expected}. Received: {model.name} for images of {tuple(wanted)} and "
             f"{given_classes} classes."
         )
+    last = model.layers[-1]
+    if getattr(getattr(last, "activation", None), "__name__", "") == "linear":
+        raise ValueError(
+            f"{expected} that puts out probabilities: activation='softmax'. "
+            f"Received: {model.name}, whose last layer, {last.name}, has the activation 'linear'"
+        )
     if taken := set(LAYERS) & {layer.name for layer in model.layers}:
         raise ValueError(
             "Expected a model without preprocessing of its own, which `train` adds. "

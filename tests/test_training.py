@@ -150,6 +150,14 @@ def test_a_model_that_does_not_fit_the_images_is_refused():
         training.train(cifar.resnet_v1((32, 32, 3), 8, 4), DATA)
 
 
+def test_a_model_that_puts_out_scores_is_refused():
+    scores = keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10, name="top")]
+    )
+    with pytest.raises(ValueError, match=r"softmax.*top.*'linear'"):
+        training.train(scores, DATA)
+
+
 def test_what_is_not_a_run_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"record\.json"):
         records.load(tmp_path)
