@@ -211,7 +211,15 @@ def _where_to_activate(form, stage, index):
 
 
 def with_head(inputs, x, num_classes, depth, name):
-    """Put the head on: global average pooling, then softmax."""
+    """Put the head on, global average pooling and softmax, and return the `keras.Model`.
+
+    Args:
+        inputs: the network's input tensor.
+        x: its last feature map, a tensor of shape (batch, height, width, channels).
+        num_classes: classes of the softmax.
+        depth: layers with weights; see `allow_depth`.
+        name: name of the model.
+    """
     x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
     softmax = layers.Dense(
         num_classes,
@@ -241,7 +249,13 @@ def valid_depths(block="basic"):
 
 
 def blocks_per_stage(depth, block):
-    """Return the depth as an int and n, the blocks in each stage."""
+    """Return the depth as an int and n, the blocks in each stage.
+
+    Raises:
+        ValueError: if blocks of this kind, "basic" or "bottleneck", do not make up the depth, with
+            the nearest that they do.
+        TypeError: for a depth that is not an integer.
+    """
     depth = integer("depth", depth)
     depths = valid_depths(block)
     if depth not in depths:

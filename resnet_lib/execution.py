@@ -103,10 +103,15 @@ def cpu_has_bfloat16():
 
 def cpu_flags():
     """Return the names of what the CPU can do, a set; empty where Linux does not tell."""
+    return set(cpuinfo("flags").split())
+
+
+def cpuinfo(field):
+    """Return what Linux tells about the first CPU in /proc/cpuinfo; "" where there is no such."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return set(next(line for line in lines if line.startswith("flags")).split())
-    return set()
+        return next(line for line in lines if line.startswith(field)).partition(": ")[2]
+    return ""
 
 
 def make_deterministic():

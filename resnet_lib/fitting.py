@@ -197,7 +197,7 @@ class Job:
         results["test_accuracy_best"] = accuracy(found, test)
         if self.recipe.flip_test:
             mirrored = Split(test.images[:, :, ::-1], test.labels)
-            found = found + self._tested(mirrored)
+            found = found + probabilities(self.final, mirrored)
             results["test_accuracy_flip"] = accuracy(found, test)
         return results | {"best_epoch": self.best_epoch, "chosen_on": "validation"}
 

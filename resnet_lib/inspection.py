@@ -59,6 +59,20 @@ def _sizes(weights):
     return sum(math.prod(weight.shape) for weight in weights)
 
 
+# What the weights of a layer are by their names; the first kind of layer that fits counts.
+_KINDS = (
+    (
+        layers.BatchNormalization,
+        {
+            "gamma": "BN scale and shift",
+            "beta": "BN scale and shift",
+            "moving_mean": "BN statistics",
+            "moving_variance": "BN statistics",
+        },
+    ),
+    (layers.Dense, {"kernel": "dense", "bias": "dense"}),
+    (_WITH_KERNEL, {"kernel": "kernels", "bias": "biases of convolutions"}),
+)
 KINDS = ("kernels", "biases of convolutions", "dense", "BN scale and shift", "BN statistics")
 
 
@@ -82,15 +96,8 @@ def count_by_kind(model):
 
 
 def _kind(layer, weight):
-    kinds = {}
-    if isinstance(layer, layers.BatchNormalization):
-        kinds = dict.fromkeys(("gamma", "beta"), KINDS[3])
-        kinds |= dict.fromkeys(("moving_mean", "moving_variance"), KINDS[4])
-    elif isinstance(layer, layers.Dense):
-        kinds = dict.fromkeys(("kernel", "bias"), KINDS[2])
-    elif isinstance(layer, _WITH_KERNEL):
-        kinds = {"kernel": KINDS[0], "bias": KINDS[1]}
-    return kinds.get(weight, "other")
+    names = next((names for kind, names in _KINDS if isinstance(layer, kind)), {})
+    return names.get(weight, "other")
 
 
 @dataclass(frozen=True)

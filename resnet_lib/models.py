@@ -4,8 +4,11 @@ import re
 
 from . import cifar, imagenet
 
-CIFAR = {("resnet", "v1"): cifar.resnet_v1, ("resnet", "v2"): cifar.resnet_v2}
-CIFAR |= {("plain", None): cifar.plain_net}
+CIFAR = {
+    ("resnet", "v1"): cifar.resnet_v1,
+    ("resnet", "v2"): cifar.resnet_v2,
+    ("plain", None): cifar.plain_net,
+}
 _ID = re.compile(r"(resnet|plain)(\d+)(v[12])?")
 
 

@@ -3,11 +3,12 @@
 import json
 import os
 import platform
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+
+from .execution import cpuinfo
 
 RECORD = "record.json"
 MODEL = "model.keras"
@@ -137,7 +138,7 @@ def environment():
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": cpuinfo("model name") or platform.processor(),
         "cores": os.cpu_count(),
         "gpus": _gpus(backend),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
@@ -145,14 +146,6 @@ def environment():
         "backend_version": import_module(backend).__version__,
         **{name: version(name) for name in ("keras", "numpy", "resnet-lib")},
     }
-
-
-def _processor():
-    """Return the processor's name where the system tells it, as Linux does."""
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line for line in lines if line.startswith("model name")).split(": ")[1]
-    return platform.processor()
 
 
 def _gpus(backend):

@@ -75,7 +75,6 @@ import hashlib, os, sys
 import resnet_lib as rl
 import keras
 from dataclasses import replace
-from pathlib import Path
 from resnet_lib import callbacks
 
 class Cut(BaseException):
@@ -400,6 +399,19 @@ def test_however_the_steps_are_run_they_lead_to_the_same_weights(settings, plain
     assert all(layer.compute_dtype == "float32" for layer in run.model.layers)
 
 
+def test_what_is_measured_in_the_end_is_the_model_that_is_saved(monkeypatch):
+    measured, measure = [], fitting.probabilities
+
+    def probabilities(model, split):
+        measured.append(model)
+        return measure(model, split)
+
+    monkeypatch.setattr(fitting, "probabilities", probabilities)
+    run = train(recipe=replace(SHORT, epochs=1), execution=Execution("mixed_bfloat16"))
+    assert len(measured) == 3
+    assert all(model is run.model for model in measured)
+
+
 def kernels(model):
     """Return the trainable weights of a network, in a row; its preprocessing has none."""
     return np.concatenate([np.ravel(weight) for weight in model.trainable_weights])
@@ -439,6 +451,21 @@ def test_what_is_chosen_for_a_cpu(flags, environment, precision, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert execution.best_execution() == Execution(precision)
+
+
+@pytest.mark.parametrize("asked", [None, "float32", "mixed_bfloat16"])
+def test_the_command_takes_a_precision(asked, tmp_path, monkeypatch):
+    given = {}
+
+    def train(*_, **options):
+        given.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "train", train)
+    precision = [] if asked is None else ["--precision", asked]
+    command = [*TRAIN[3:], "--out", str(tmp_path / "run"), *precision]
+    assert main(command) == 2
+    assert given["execution"].precision == (asked or execution.best_execution().precision)
 
 
 def test_the_flags_of_this_cpu():
@@ -546,7 +573,6 @@ MEMORY = """
 import resnet_lib as rl
 import keras, numpy as np
 from dataclasses import replace
-from pathlib import Path
 
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -577,7 +603,6 @@ def test_as_many_images_as_cifar10_has_take_less_than_one_and_a_half_gigabytes()
 NOTEBOOK = """
 import resnet_lib as rl
 from dataclasses import replace
-from pathlib import Path
 data = rl.datasets.shapes(train=64, validation=64, test=64)
 model = rl.resnet_v1((32, 32, 3), 8, form="standard")
 run = rl.train(model, data, replace(rl.recipes.ONE_CYCLE, epochs=2))
@@ -758,7 +783,6 @@ MIRRORED = """
 import resnet_lib as rl
 import tensorflow as tf
 from dataclasses import replace
-from pathlib import Path
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 data = rl.datasets.shapes(train=64, validation=32, test=32)

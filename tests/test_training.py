@@ -1,6 +1,7 @@
 """Training: what a run leaves behind, what it refuses, and that it learns."""
 
 import json
+import os
 from dataclasses import replace
 
 import keras
@@ -156,6 +157,15 @@ def test_a_model_that_puts_out_scores_is_refused():
     )
     with pytest.raises(ValueError, match=r"softmax.*top.*'linear'"):
         training.train(scores, DATA)
+
+
+def test_a_file_gets_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, n=name, r=real: (done.append(n), r(*a)))
+    records.save({}, tmp_path)
+    assert done == ["fsync", "replace"]
 
 
 def test_what_is_not_a_run_says_so(tmp_path):
