@@ -1,6 +1,8 @@
-"""The command line: `python -m resnet_lib train …`."""
+"""The command line: `python -m resnet_lib train …` and `python -m resnet_lib records`."""
 
 import argparse
+import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,7 +17,9 @@ EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, Mem
 
 def main(arguments=None):
     """Run a command; return the exit code. Errors of the user's are one line, not a traceback."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
+    options.command = shlex.join(["python", "-m", "resnet_lib", *_without(arguments, "--resume")])
     try:
         return options.run(options)
     except EXPECTED as error:
@@ -24,6 +28,10 @@ def main(arguments=None):
     except KeyboardInterrupt as stop:
         print(_told("\nresnet_lib", "stopped", stop), file=sys.stderr)
         return 130
+
+
+def _without(arguments, option):
+    return [argument for argument in arguments if argument != option]
 
 
 def _told(who, what, error):
@@ -36,11 +44,19 @@ def _folder(path):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m resnet_lib", description="Train residual networks."
+        prog="python -m resnet_lib", description="Train residual networks, and look at runs."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a network and keep the run in a folder")
     train.set_defaults(run=_train)
+    _add_training_options(train)
+    shown = commands.add_parser("records", help="list the runs that the library has, or yours")
+    shown.set_defaults(run=_records)
+    shown.add_argument("folders", nargs="*", type=_folder, metavar="FOLDER", help="of runs")
+    return parser
+
+
+def _add_training_options(train):
     add = train.add_argument
     add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, resnet50, …")
     add("--dataset", choices=DATASETS, default="cifar10")
@@ -65,6 +81,15 @@ def _parser():
         "--minutes", type=float, metavar="M", help="the recipe in as many epochs as fit"
     )
     add("--stop-after", type=int, metavar="N", help="only the first N epochs of the recipe")
+    add("--dropout", type=float, default=0, metavar="RATE", help="before the last layer")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="FIELD=VALUE",
+        help="another value for a field of the recipe, such as peak=0.1 or augment=false",
+    )
     add("--batch-size", type=int, metavar="N", help="default: the recipe's")
     add(
         "--precision",
@@ -75,7 +100,25 @@ def _parser():
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     add("--deterministic", action="store_true", help="the same bits each time, on one machine")
     add("--tensorboard", action="store_true", help="write TensorBoard's files into FOLDER as well")
-    return parser
+
+
+def _assignment(text):
+    """Return the two sides of FIELD=VALUE, the value read as JSON where it is."""
+    field, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, received {text!r}")
+    try:
+        return field, json.loads(value)
+    except json.JSONDecodeError:
+        return field, value
+
+
+def _records(options):
+    from . import records
+
+    runs = {folder.name: records.load(folder) for folder in options.folders} or records.recorded()
+    print(records.table(runs))
+    return 0
 
 
 def _train(options):
@@ -101,7 +144,8 @@ def _train(options):
     if options.limit is not None:
         data = data.limit(options.limit)
     keras.utils.set_random_seed(options.seed)
-    model = models.build(options.model, data.image_shape, data.num_classes, form=form)
+    shape = (data.image_shape, data.num_classes)
+    model = models.build(options.model, *shape, form=form, dropout=options.dropout)
     execution = best_execution(data.train.images.nbytes)
     if options.precision is not None:
         execution = replace(execution, precision=options.precision)
@@ -116,7 +160,7 @@ def _train(options):
         deterministic=options.deterministic,
         execution=execution,
         tensorboard=options.tensorboard,
-        notes={"form": form},
+        notes={"form": form, "dropout": options.dropout, "command": options.command},
     )
     print(f"{run}\n{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
     stopped = run.record.get("stopped")
@@ -142,7 +186,7 @@ def _recipe(options, model, data, depth, execution):
     from .fitting import PROGRESS
     from .training import for_budget
 
-    recipe = recipes.named(options.recipe, depth)
+    recipe = recipes.named(options.recipe, depth).changed(dict(options.set))
     if options.batch_size is not None:
         recipe = replace(recipe, batch_size=options.batch_size)
     if options.epochs is not None:

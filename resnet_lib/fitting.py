@@ -195,6 +195,7 @@ class Job:
             self.trained.load_weights(self.best)
         found = self._tested(test)
         results["test_accuracy_best"] = accuracy(found, test)
+        results["test_confusion"] = confusion(found, test, self.data.num_classes)
         if self.recipe.flip_test:
             mirrored = Split(test.images[:, :, ::-1], test.labels)
             found = found + probabilities(self.final, mirrored)
@@ -231,6 +232,13 @@ def probabilities(model, split):
 def accuracy(found, split):
     """Return the share of a split's images whose largest probability is that of their label."""
     return float(np.mean(np.argmax(found, axis=1) == split.labels))
+
+
+def confusion(found, split, classes):
+    """Return how many images of each class, a row, were taken for each class, a column."""
+    table = np.zeros((classes, classes), int)
+    np.add.at(table, (split.labels, np.argmax(found, axis=1)), 1)
+    return table.tolist()
 
 
 def unchanged(split):

@@ -2,6 +2,9 @@
 
 import re
 
+import keras
+from keras import layers
+
 from . import cifar, imagenet
 
 CIFAR = {
@@ -37,7 +40,7 @@ def parse_model_id(model_id):
     return CIFAR[match[1], match[3]], depth
 
 
-def build(model_id, input_shape, num_classes=10, *, form=None):
+def build(model_id, input_shape, num_classes=10, *, form=None, dropout=0.0):
     """Build the network that a model id names.
 
     Args:
@@ -45,14 +48,34 @@ def build(model_id, input_shape, num_classes=10, *, form=None):
         input_shape: (height, width, channels).
         num_classes: classes of the softmax at the end.
         form: one of the builder's forms; None: its default.
+        dropout: share of the pooled features that are set to zero in training, at least 0, below 1.
 
     Returns:
         `keras.Model`.
 
     Raises:
-        ValueError: if the id names no network, or as the builder says.
+        ValueError: if the id names no network, `dropout` is out of its range, or as the builder
+            says.
     """
     builder, depth = parse_model_id(model_id)
     depths = (depth,) if builder in CIFAR.values() else ()
     forms = {} if form is None else {"form": form}
-    return builder(input_shape, *depths, num_classes, **forms)
+    return with_dropout(builder(input_shape, *depths, num_classes, **forms), dropout)
+
+
+def with_dropout(model, rate):
+    """Return `model` with Dropout in front of its last layer; `model` itself where `rate` is 0.
+
+    Raises:
+        ValueError: if `rate` is not at least 0 and below 1.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f"dropout: expected a share of at least 0, below 1. Received: {rate!r}")
+    if not rate:
+        return model
+    *_, pooled, dense = model.layers
+    x = layers.Dropout(rate, name="head_dropout")(pooled.output)
+    head = type(dense).from_config(dense.get_config())
+    changed = keras.Model(model.input, head(x), name=model.name)
+    head.set_weights(dense.get_weights())
+    return changed

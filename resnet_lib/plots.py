@@ -363,6 +363,47 @@ def _moved(point, shift):
 
 
 @styled
+def confusion(counts, class_names, *, title=""):
+    """Draw which class was taken for which.
+
+    Args:
+        counts: square array of counts: a row for each true class, a column for each answer, such
+            as `run.record["results"]["test_confusion"]`.
+        class_names: a name for each.
+        title: a line over the figure.
+
+    Returns:
+        Figure. A square is the darker, the larger its share of its row is.
+    """
+    counts = np.asarray(counts)
+    number = len(counts)
+    if counts.shape != (number, number) or len(class_names) != number:
+        raise ValueError(
+            f"Expected as many rows and columns as class names, {len(class_names)}. "
+            f"Received: counts of shape {counts.shape}"
+        )
+    right = int(np.trace(counts))
+    fig, ax = figure(
+        f"A confusion matrix of {number} classes: {right} of {counts.sum()} pictures are on the "
+        "diagonal, where true class and answer agree.",
+        size=(1.6 + 0.45 * number, 1 + 0.4 * number),
+    )
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.argwhere(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        where = dict(ha="center", va="center", fontsize=8)
+        ax.text(column, row, counts[row, column], color=colour, **where)
+    ax.set_xticks(range(number), class_names, rotation=45 if number > 6 else 0)
+    ax.set_yticks(range(number), class_names)
+    ax.grid(False)
+    ax.set_xlabel("answer")
+    ax.set_ylabel("true class")
+    ax.set_title(title, fontsize=10)
+    return fig
+
+
+@styled
 def images(pictures, titles=None, *, columns=10, alt):
     """Draw pictures in a grid.
 

@@ -231,6 +231,25 @@ class Recipe:
         shares = [share for until, share in self.sizes if epoch < round(until * self.epochs)]
         return shares[0] if shares else self.sizes[-1][1]
 
+    def changed(self, fields):
+        """Return the recipe with other values of some fields, as `dataclasses.replace` does.
+
+        Args:
+            fields: dict, field -> value, as JSON has it: a number for weight decay keeps the
+                decay's meaning, lists may stand for tuples.
+
+        Raises:
+            ValueError: if there is no such field, or its value is refused.
+        """
+        changes = dict(fields)
+        valid = [name for name in self.as_dict() if name not in ("name", "source")]
+        for name in changes:
+            _check_choice("A field of the recipe", name, valid)
+        decay = changes.get("weight_decay")
+        if isinstance(decay, int | float):
+            changes["weight_decay"] = replace(self.weight_decay or WeightDecay(0), value=decay)
+        return replace(self, **changes)
+
     def as_dict(self):
         """Return the recipe as a dict that JSON can hold."""
         return asdict(self) | {"sizes": [list(pair) for pair in self.sizes]}

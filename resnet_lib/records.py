@@ -13,6 +13,7 @@ from .execution import cpuinfo
 RECORD = "record.json"
 MODEL = "model.keras"
 FORMAT = 1
+RECORDED = Path(__file__).parent / "recorded"
 
 
 @dataclass
@@ -51,7 +52,12 @@ class Run:
                 "Nothing was kept of this run, which was trained without `out`: use `run.model`."
             )
         allow_depth(max(largest for _, _, largest in DEPTHS.values()))
-        path = _existing(Path(self.folder) / MODEL)
+        path = Path(self.folder) / MODEL
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Expected the run's model, {MODEL}, beside its record in {self.folder}. Found no "
+                "such file: put it back, or train again into a new folder."
+            )
         return keras.saving.load_model(path)
 
     def __str__(self):
@@ -103,7 +109,7 @@ def load(folder):
     """Load a run that was trained before.
 
     Args:
-        folder: the run's folder, or its record.json.
+        folder: the run's folder, or the JSON file with its record.
 
     Returns:
         Run, its model not loaded.
@@ -114,10 +120,11 @@ def load(folder):
         ValueError: if the file is not a record, or of a format this version does not know.
     """
     path = Path(folder)
-    path = _existing(path if path.name == RECORD else path / RECORD)
+    path = _existing(path if path.suffix == ".json" else path / RECORD)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         known = record["format"] == FORMAT
+        _ = record["model"]["name"], record["history"]["loss"], record["dataset"]["source"]
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
         raise ValueError(
             f"Expected the record of a run. Received: {path}, which is none."
@@ -128,6 +135,40 @@ def load(folder):
             "a newer resnet_lib can read it."
         )
     return Run(record, path.parent)
+
+
+def recorded():
+    """Load the runs that come with the library, without their models.
+
+    Returns:
+        dict, name -> Run, sorted by name: "resnet50-signs-seed0", ….
+    """
+    return {path.stem: load(path) for path in sorted(RECORDED.glob("*.json"))}
+
+
+def table(runs):
+    """Return a table of runs as text: what was trained on what, for how long, and how well.
+
+    Args:
+        runs: dict, name -> Run.
+    """
+    lines = [_TABLE.format("run", "epochs", "CPU min", "valid. %", "test %", "on")]
+    for name, run in runs.items():
+        accuracies = [value for value in run.history["val_accuracy"] if value is not None]
+        lines.append(
+            _TABLE.format(
+                name,
+                len(run.history["loss"]),
+                f"{sum(run.history['cpu_seconds']) / 60:.1f}",
+                f"{100 * max(accuracies, default=0):.1f}",
+                f"{100 * run.record['results']['test_accuracy_best']:.1f}",
+                run.source,
+            )
+        )
+    return "\n".join(lines)
+
+
+_TABLE = "{:32} {:>6} {:>8} {:>8} {:>7}  {}"
 
 
 def environment():

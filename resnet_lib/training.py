@@ -64,7 +64,8 @@ def train(
         progress: in a notebook, a figure that grows; in a terminal, a bar with the time left;
             elsewhere a line an epoch. False: none.
         tensorboard: whether TensorBoard's files are written into the run folder as well.
-        callbacks: further Keras callbacks.
+        callbacks: further Keras callbacks. Each size of `recipe.sizes` is a `fit` of its own, at
+            whose beginning callbacks such as EarlyStopping count anew.
         notes: dict that goes into the record as it is, such as {"form": "standard"}.
 
     Returns:
