@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         records,
         schedules,
         training,
+        zoo,
     )
     from .cifar import plain_net, resnet_v1, resnet_v2
     from .imagenet import resnet18, resnet34, resnet50, resnet101, resnet152
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         receptive_field,
     )
     from .training import train
+    from .zoo import load_trained
 
 __all__ = [
     "activation_variances",
@@ -72,6 +74,7 @@ __all__ = [
     "gradient_norms",
     "imagenet",
     "inspection",
+    "load_trained",
     "models",
     "paper",
     "plain_net",
@@ -93,6 +96,7 @@ __all__ = [
     "set_profile",
     "train",
     "training",
+    "zoo",
 ]
 _HOMES = {
     "plain_net": "cifar",
@@ -104,6 +108,7 @@ _HOMES = {
     "count_parameters": "inspection",
     "feature_maps": "inspection",
     "gradient_norms": "inspection",
+    "load_trained": "zoo",
     "receptive_field": "inspection",
     "train": "training",
 }

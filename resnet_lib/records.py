@@ -124,11 +124,11 @@ def load(folder):
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         known = record["format"] == FORMAT
-        _ = record["model"]["name"], record["history"]["loss"], record["dataset"]["source"]
+        whole = not known or {"model", "recipe", "dataset", "history"} <= record.keys()
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(
-            f"Expected the record of a run. Received: {path}, which is none."
-        ) from None
+        whole = False
+    if not whole:
+        raise ValueError(f"Expected the record of a run. Received: {path}, which is none.")
     if not known:
         raise ValueError(
             f"Expected a record of format {FORMAT}. Received: {path} of format {record['format']}; "

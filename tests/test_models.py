@@ -1,10 +1,13 @@
 """Networks by their ids."""
 
+import numpy as np
 import pytest
 
 import resnet_lib as rl
 from resnet_lib import models
 from resnet_lib.__main__ import main
+
+import keras  # isort: skip
 
 SHAPE = (32, 32, 3)
 
@@ -48,4 +51,26 @@ def test_the_command_records_the_form_that_it_chose(model, recipe, form, tmp_pat
     monkeypatch.setattr("resnet_lib.training.train", train)
     command = ["train", "--model", model, "--dataset", "shapes", "--recipe", recipe]
     assert main([*command, "--epochs", "1", "--out", str(tmp_path / "run")]) == 2
-    assert asked["notes"] == {"form": form}
+    assert asked["notes"]["form"] == form
+
+
+def test_dropout_stands_before_the_last_layer_and_changes_no_weight():
+    keras.utils.set_random_seed(0)
+    plain = models.build("resnet8v1", SHAPE, 4)
+    dropped = models.with_dropout(plain, 0.5)
+    assert [layer.name for layer in dropped.layers[-3:]] == [
+        "head_pool",
+        "head_dropout",
+        "head_dense",
+    ]
+    assert [layer.name for layer in plain.layers[-2:]] == ["head_pool", "head_dense"]
+    images = np.random.default_rng(0).random((2, *SHAPE), "float32")
+    same = [np.asarray(model(images, training=False)) for model in (plain, dropped)]
+    np.testing.assert_array_equal(*same)
+    assert models.with_dropout(plain, 0) is plain
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1, 2])
+def test_dropout_out_of_range(rate):
+    with pytest.raises(ValueError, match="below 1"):
+        models.build("resnet8v1", SHAPE, dropout=rate)

@@ -34,6 +34,7 @@ FIGURES = {
     "gradient norm": lambda: plots.gradient_norm(MODEL, IMAGES, np.arange(4)),
     "signals": lambda: plots.signals({"a": gradients(), "b": gradients()}, title="two"),
     "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 1]}, ylabel="loss", log=True),
+    "confusion": lambda: plots.confusion([[3, 0], [1, 0]], ["cat", "dog"], title="two"),
     "images": lambda: plots.images(IMAGES, list("abcd"), columns=3, alt="Four noise pictures."),
 }
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+import shlex
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from resnet_lib import batches, cifar, datasets, preparation, records, training
+from resnet_lib import batches, cifar, datasets, preparation, recipes, records, training
 from resnet_lib.__main__ import main
 from resnet_lib.recipes import EXAMPLE, ONE_CYCLE
 
@@ -174,6 +175,9 @@ def test_what_is_not_a_run_says_so(tmp_path):
     (tmp_path / "record.json").write_text("{")
     with pytest.raises(ValueError, match="record of a run"):
         records.load(tmp_path)
+    (tmp_path / "record.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match="record of a run"):
+        records.load(tmp_path)
     (tmp_path / "record.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="format 99"):
         records.load(tmp_path)
@@ -190,7 +194,9 @@ def test_the_command_line_trains(tmp_path, capsys):
     assert code == 0
     record = records.load(out).record
     assert record["model"]["id"] == "plain8"
-    assert record["notes"] == {"form": "standard"}
+    rest = ["--seed", "5", "--batch-size", "16", "--out", str(out)]
+    words = ["python", "-m", "resnet_lib", *command.split(), *rest]
+    assert record["notes"] == {"form": "standard", "dropout": 0, "command": shlex.join(words)}
     assert (record["seed"], record["batch_size"]) == (5, 16)
     assert record["dataset"]["sizes"][0] == 64
     assert str(out) in capsys.readouterr().out
@@ -203,6 +209,9 @@ def test_the_command_line_trains(tmp_path, capsys):
         (["--model", "vgg16"], "resnet20v1"),
         (["--model", "resnet8v1", "--form", "best"], "'example', 'paper', 'standard'"),
         (["--model", "resnet8v1", "--limit", "0"], "1"),
+        (["--model", "resnet8v1", "--dropout", "1"], "below 1"),
+        (["--model", "resnet8v1", "--set", "rate=1"], "'batch_size'"),
+        (["--model", "resnet8v1", "--set", "momentum=2"], "from 0 to 1"),
     ],
 )
 def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
@@ -212,6 +221,49 @@ def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
     assert said in err
     assert err.count("\n") == 1
     assert not out.exists()
+
+
+def test_fields_of_the_recipe_on_the_command_line(tmp_path, monkeypatch):
+    asked = []
+
+    def train(model, data, recipe, **options):
+        asked.append((recipe, model.layers[-2].name, options["notes"]["command"]))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("resnet_lib.training.train", train)
+    command = "train --model plain8 --dataset shapes --recipe one-cycle --epochs 2 --dropout 0.3"
+    command += " --set peak=0.1 --set augment=false --set sizes=[[1,1]] --set anneal=cosine"
+    command += " --set weight_decay=0.002"
+    out = ["--out", str(tmp_path / "run")]
+    assert main([*command.split(), *out, "--resume"]) == 2
+    changes = dict(epochs=2, peak=0.1, augment=False, sizes=((1, 1),), anneal="cosine")
+    wanted = replace(ONE_CYCLE, **changes, weight_decay=recipes.WeightDecay(0.002))
+    assert asked == [(wanted, "head_dropout", f"python -m resnet_lib {command} {' '.join(out)}")]
+
+
+def test_what_is_no_assignment_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--model", "plain8", "--out", "x", "--set", "peak"])
+    assert "expected FIELD=VALUE, received 'peak'" in capsys.readouterr().err
+
+
+def test_the_command_line_lists_runs(run, capsys):
+    assert main(["records", str(run.folder)]) == 0
+    shown = capsys.readouterr().out
+    best = max(run.history["val_accuracy"])
+    assert f"{100 * best:.1f}" in shown
+    assert f"{run.folder.name} " in shown
+    assert run.source in shown
+    assert main(["records"]) == 0
+    assert main(["records", str(run.folder / "no")]) == 2
+
+
+def test_the_confusion_matrix_adds_up_to_the_accuracy(run):
+    results = run.record["results"]
+    counts = np.array(results["test_confusion"])
+    wanted = np.bincount(DATA.test.labels, minlength=10)
+    np.testing.assert_array_equal(counts.sum(axis=1), wanted)
+    assert np.trace(counts) / counts.sum() == pytest.approx(results["test_accuracy_best"])
 
 
 @pytest.mark.images

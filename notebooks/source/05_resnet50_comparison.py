@@ -1,0 +1,561 @@
+# %% [markdown]
+# # 5. ResNet-50, compared
+#
+# Afterwards you can
+#
+# - build ResNet-50 from the bottleneck block of notebook 2, and prove that it is the one in `keras.applications`;
+# - say what sets the library's ResNet-50, the paper's and "v1.5" apart, and account for each parameter;
+# - tell ResNet-50 from ResNet-56, and say why the depth alone tells you little;
+# - compare ways to train it on a small set of photographs, and see four mistakes that spoil such a comparison;
+# - fine-tune a trained network for a task of your own.
+#
+# You need notebooks 1 to 3. Reading takes about 50 minutes; running every cell takes about two minutes on a CPU with 2 cores.
+
+# %%
+import resnet_lib as rl
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+from keras import layers
+
+# %% [markdown]
+# The networks of notebooks 3 and 4 are made for pictures of 32x32. The first paper has a second family, for ImageNet: 1,000 classes,
+# pictures of 224x224 [1, table 1]. ResNet-50 is the one that you meet at work.
+#
+# ## The stem
+#
+# Such a picture has 49 times the pixels of one of 32x32. So the network begins by making it small: a 7x7 convolution with stride 2, then the
+# maximum of each 3x3 window, again with stride 2.
+#
+# **Predict.** What is the shape behind the convolution, and behind the maximum? By what factor has the number of pixels shrunk?
+
+
+# %%
+def conv_bn(x, filters, kernel_size=3, strides=1, padding="same"):
+    options = dict(padding=padding, use_bias=False, kernel_initializer="he_normal")
+    x = layers.Conv2D(filters, kernel_size, strides=strides, **options)(x)
+    return layers.BatchNormalization(epsilon=1e-5)(x)
+
+
+def stem(x):
+    x = layers.ZeroPadding2D(3)(x)
+    x = layers.ReLU()(conv_bn(x, 64, kernel_size=7, strides=2, padding="valid"))
+    print("convolution:", x.shape[1:])
+    x = layers.ZeroPadding2D(1)(x)
+    return layers.MaxPooling2D(3, strides=2)(x)
+
+
+inputs = keras.Input((224, 224, 3))
+x = stem(inputs)
+print("maximum:    ", x.shape[1:])
+
+# %% [markdown]
+# A sixteenth of the pixels is left. `ZeroPadding2D` puts three rows or columns of zeros on each side, then one; with `padding="same"`
+# TensorFlow would put more of them on the right and below, and a network with the same weights would put out something else.
+#
+# ## Four stages
+#
+# The block is the bottleneck of notebook 2: 1x1, 3x3, 1x1, with four times as many channels at its end. There are four stages of
+# 3, 4, 6 and 3 blocks with mid-widths of 64, 128, 256 and 512. From stage 2 on, the first block has stride 2.
+
+
+# %%
+def bottleneck_block(x, filters, strides=1):
+    y = layers.ReLU()(conv_bn(x, filters, kernel_size=1, strides=strides))
+    y = layers.ReLU()(conv_bn(y, filters, kernel_size=3))
+    y = conv_bn(y, 4 * filters, kernel_size=1)
+    if x.shape[-1] != 4 * filters or strides > 1:
+        x = conv_bn(x, 4 * filters, kernel_size=1, strides=strides)  # a projection block
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+for stage, (n, filters) in enumerate([(3, 64), (4, 128), (6, 256), (3, 512)], start=1):
+    for block in range(n):
+        strides = 2 if stage > 1 and block == 0 else 1
+        x = bottleneck_block(x, filters, strides)
+    print(f"stage {stage}: {n} blocks, {x.shape[1:]}")
+x = layers.GlobalAveragePooling2D()(x)
+by_hand = keras.Model(inputs, layers.Dense(1000, activation="softmax")(x))
+
+# %% [markdown]
+# Also stage 1 begins with a projection block, although it keeps height and width: 64 channels come in, 256 go out.
+#
+# **Predict.** How do you get to 50 layers? Count what has a kernel and is not a projection.
+
+# %%
+print("stem 1, blocks", 3 * (3 + 4 + 6 + 3), "dense 1: together", 3 * (3 + 4 + 6 + 3) + 2)
+print("built by hand:  ", rl.count_parameters(by_hand))
+print("in paper's form:", rl.count_parameters(rl.resnet50(form="paper")))
+print("known:          ", f"{rl.paper.IMAGENET.row(50).parameters:,} trainable")
+
+# %% [markdown]
+# `rl.resnet50` with `form="paper"` is what you have built. The library's names for the layers are those of notebook 3, so
+# `rl.feature_maps` knows its stages:
+
+# %%
+rl.plots.feature_maps(rl.resnet50((224, 224, 3), form="paper"))
+
+# %%
+rl.plots.feature_maps(rl.resnet50((64, 64, 3), form="paper"))
+
+# %% [markdown]
+# Above for 224x224, below for 64x64, each to its own scale. The channels are the same, for they belong to the network. Height and width
+# belong to the picture: 7x7 at the end above, and only 2x2 below. The parameters do not depend on it either.
+#
+# ## Is it the one in keras.applications?
+#
+# `keras.applications.ResNet50` is what most people mean by ResNet-50 in Keras. The library's default form, `"applications"`, claims to be the
+# same network. A claim like this can be proved: give both the same weights, whatever they are, and compare what they put out. With
+# random weights in *every* place, among them the moving statistics of BN, nothing can agree by accident.
+
+
+# %%
+def randomise(model, seed=0):
+    """Give every weight a random value, such that the signal neither dies nor explodes."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        weights = []
+        for weight in layer.weights:
+            shape = tuple(weight.shape)
+            if weight.name == "kernel":
+                weights.append(rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape))
+            elif weight.name in ("gamma", "moving_variance"):
+                weights.append(rng.uniform(0.5, 1.5, shape))
+            else:
+                weights.append(rng.normal(0, 0.3, shape))
+        layer.set_weights(weights)
+
+
+# %%
+theirs = keras.applications.ResNet50(weights=None)
+randomise(theirs)
+ours = rl.resnet50()
+rl.imagenet.load_keras_weights(ours, theirs)
+
+# %% [markdown]
+# `load_keras_weights` goes from layer to layer, by name. It would refuse, with a list, if a name or a shape differed. Now compare. A
+# softmax can hide a difference, so the class scores before it are taken:
+
+
+# %%
+def scores(model, pictures, training):
+    """What the dense layer puts out before its softmax."""
+    *_, pool, dense = model.layers
+    features = keras.Model(model.input, pool.output)(pictures, training=training)
+    return np.asarray(features) @ np.asarray(dense.kernel) + np.asarray(dense.bias)
+
+
+def compare(a, b, pictures):
+    for training in (False, True):
+        one, other = (scores(model, pictures, training) for model in (a, b))
+        difference = abs(one - other).max() / abs(other).max()
+        print(f"training={training}: equal to within 1e-5: {difference < 1e-5}")
+
+
+pictures = np.random.default_rng(1).uniform(-1, 1, (2, 224, 224, 3)).astype("float32")
+compare(ours, theirs, pictures)
+
+# %% [markdown]
+# Both in inference, where BN uses its moving statistics, and in training, where it uses the batch's. A proof that cannot fail
+# proves nothing. So exchange two layers of the same shape in ours:
+
+# %%
+one, other = (ours.get_layer(name) for name in ("conv3_block2_2_conv", "conv3_block3_2_conv"))
+kept = one.get_weights()
+one.set_weights(other.get_weights())
+other.set_weights(kept)
+compare(ours, theirs, pictures)
+
+# %% [markdown]
+# Seen. Put them back, and everything is equal again:
+
+# %%
+rl.imagenet.load_keras_weights(ours, theirs)
+compare(ours, theirs, pictures[:1])
+
+# %% [markdown]
+# So whatever is true of one is true of the other, and the weights of one are weights of the other. Where there is a connection,
+# `rl.resnet50(weights="imagenet")` takes the trained ones through Keras' own download.
+#
+# ## Three networks under one name
+#
+# The library's other two forms are `"paper"`, as the paper has it, and `"v1.5"`, as most later work has it.
+#
+# **Predict.** The paper's form has 25,557,032 trainable parameters; Keras' summary of its ResNet50 ends with 25,636,712. Where is the
+# difference?
+
+# %%
+forms = {form: rl.resnet50(form=form) for form in ("applications", "paper", "v1.5")}
+by_kind = {form: rl.inspection.count_by_kind(model) for form, model in forms.items()}
+print(f"{'':24}" + "".join(f"{form:>14}" for form in forms))
+for kind in rl.inspection.KINDS:
+    print(f"{kind:24}" + "".join(f"{by_kind[form][kind]:>14,}" for form in forms))
+print(f"{'all':24}" + "".join(f"{sum(by_kind[form].values()):>14,}" for form in forms))
+
+# %% [markdown]
+# In two places. Keras' has biases in the convolutions, which the BN behind each of them takes off again (notebook 2). And its summary counts
+# the moving statistics of BN, which are not trained:
+
+# %%
+biases = by_kind["applications"]["biases of convolutions"]
+statistics = by_kind["applications"]["BN statistics"]
+trainable = rl.count_parameters(forms["paper"]).trainable
+print(f"{trainable:,} + {biases:,} + {statistics:,} = {trainable + biases + statistics:,}")
+print(f"known: {rl.paper.KERAS_APPLICATIONS.row('ResNet50').total:,}")
+
+# %% [markdown]
+# By parameters, "paper" and "v1.5" are the same network. They are not:
+
+# %%
+for form, model in forms.items():
+    name = "conv3_block1_{}_conv" if form == "applications" else "stage2_block1_conv{}"
+    strides = [model.get_layer(name.format(i)).strides[0] for i in (1, 2, 3)]
+    print(f"{form:14}strides {strides}, {rl.count_multiply_adds(model):,} multiply-adds")
+
+# %% [markdown]
+# In "v1.5" the 3x3 convolution takes the step in place of the first 1x1. A 1x1 kernel with stride 2 looks at one pixel in four and drops
+# the others; a 3x3 kernel with stride 2 sees all of them. That costs 6 % more.
+#
+# What else is different, in short:
+#
+# | | "applications" | "paper" | "v1.5" |
+# |---|---|---|---|
+# | biases in convolutions | yes | no | no |
+# | stride of a stage | first 1x1 | first 1x1 | 3x3 |
+# | BN: epsilon | 1.001e-5 | 1e-5 | 1e-5 |
+# | layer names | `conv2_block1_1_conv` | `stage1_block1_conv1` | `stage1_block1_conv1` |
+#
+# (The paper does not state its epsilon.) Weights of one form are of no use in another; most published accuracies of "ResNet-50" are those of v1.5.
+#
+# ## ResNet-50 and ResNet-56
+#
+# Six layers apart, one would think. Put them side by side, and the small ones too. Each takes the pictures that it is made for.
+
+# %%
+networks = {
+    "ResNet-20": rl.resnet_v1((32, 32, 3), 20, form="standard"),
+    "ResNet-56": rl.resnet_v1((32, 32, 3), 56, form="standard"),
+    "ResNet-18": rl.resnet18(),
+    "ResNet-50": rl.resnet50(form="paper"),
+}
+print(f"{'':12}{'parameters':>12}{'multiply-adds':>16}{'sees':>7}  feature maps")
+for name, model in networks.items():
+    parameters, cost = rl.count_parameters(model).trainable, rl.count_multiply_adds(model)
+    *_, reach = rl.receptive_field(model).values()
+    maps = ", ".join("x".join(map(str, stage.shape)) for stage in rl.feature_maps(model)[1:])
+    print(f"{name:12}{parameters:>12,}{cost:>16,}{reach:>7}  {maps}")
+
+# %% [markdown]
+# "Sees" is the receptive field at the end, in pixels across (notebook 3). Two families:
+#
+# - 6n+2: three stages of 16, 32 and 64 channels, a 3x3 stem, basic blocks. To go deeper is to put more blocks into each stage.
+# - 18, 34, 50, 101, 152: four stages of 64 to 512 channels, with bottlenecks up to 2048, and a stem that shrinks the picture.
+#
+# **Predict.** ResNet-18 is two layers shallower than ResNet-20. How many times its parameters does it have?
+
+# %%
+counts = {name: rl.count_parameters(model).trainable for name, model in networks.items()}
+for one, other in (("ResNet-18", "ResNet-20"), ("ResNet-50", "ResNet-56")):
+    print(f"{one} has {counts[one] / counts[other]:.0f} times the parameters of {other}")
+
+# %% [markdown]
+# The depth counts layers. Most of the parameters come from the width: with four times the channels on both sides, a kernel has sixteen
+# times the weights. So a 6n+2 network is not a small ResNet-50, and a result for "ResNet-56" says nothing about ResNet-50.
+
+# %% [markdown]
+# ## Photographs of hands
+#
+# To compare them in practice, train them. ImageNet takes days; take a small set of photographs: hand signs for the digits 0 to 5, 1,237 pictures by
+# pupils and students of a school in Ankara [2], reduced to 64x64. A well-known experiment had another set of the same signs: 1,080
+# pictures for training, 120 for testing [3]. ResNet-50 reached these figures there:
+
+# %%
+for row in rl.paper.HAND_SIGNS.rows:
+    print(f"{row.name:28}{row.epochs:4} epochs  {row.accuracy:.2f} % of 120 test pictures")
+
+# %% [markdown]
+# This project has trained ResNet-50 on its 1,237 pictures in four ways. You do not need the pictures to look at the runs: each left a **record**, and the
+# records come with the library.
+#
+# - ResNet-50, from random weights. Pictures are cropped and mirrored at random (**augmentation**).
+# - The network as most people build it in Keras: `keras.applications.ResNet50` without its top as the **backbone**, then a mean over each
+#   channel, dropout, and a dense layer. Without augmentation.
+# - The same with augmentation.
+# - ResNet-20 of notebook 3, with augmentation. (It takes pictures of 64x64 as well.)
+#
+# Here is the second way in code. Is it another network than the first?
+
+# %%
+backbone = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
+x = layers.GlobalAveragePooling2D()(backbone.output)
+x = layers.Dropout(0.5)(x)
+second_way = keras.Model(backbone.input, layers.Dense(6, activation="softmax")(x))
+print("second way:", rl.count_parameters(second_way))
+print("first way: ", rl.count_parameters(rl.resnet50((64, 64, 3), num_classes=6)))
+
+# %% [markdown]
+# No: you have proved that the backbones are equal. Only the dropout is new, and dropout has no parameters. So a difference between "my ResNet-50" and "Keras'
+# ResNet-50" in such a table is one of recipe, seed or mistake, not of the network.
+
+# %%
+signs = {name: run for name, run in rl.records.recorded().items() if "signs" in name}
+print(rl.records.table(signs))
+
+# %% [markdown]
+# "valid." is the accuracy on the validation pictures, by which the best epoch was chosen; "test" is what this epoch's weights then had on the test
+# pictures. The pictures were divided by *signer*: nobody whose hand is in the test pictures is in the training pictures. (Who signed is not recorded with the
+# pictures. It was inferred from the order of the photographs; `rl.datasets.sign_digits` says how.) Divided at random, the hands of each
+# signer would be in all parts, and the test would ask for hands that the network knows.
+
+# %%
+ways = {
+    "ResNet-50": "resnet50-signs-seed0",
+    "Keras backbone, dropout": "resnet50-dropout-signs-seed0",
+    "the same, augmented": "resnet50-dropout-augmented-signs-seed0",
+    "ResNet-20": "resnet20v1-signs-seed0",
+}
+rl.plots.curves(
+    {way: signs[name].history["val_accuracy"] for way, name in ways.items()},
+    ylabel="validation accuracy",
+    title=signs["resnet50-signs-seed0"].source,
+)
+
+# %% [markdown]
+# TEXT
+#
+# How much of such a difference is chance? Two of the ways were run with three seeds each:
+
+# %%
+for network in ("resnet50", "resnet20v1"):
+    runs = [signs[f"{network}-signs-seed{seed}"] for seed in range(3)]
+    tested = np.array([run.record["results"]["test_accuracy_best"] for run in runs])
+    print(
+        f"{network}: test {tested.mean():.1%}, standard deviation {tested.std(ddof=1):.1%}, of 3 runs"
+    )
+    print(f"  {rl.count_parameters_told(runs[0])}")
+
+# %%
+run = signs["resnet50-signs-seed0"]
+rl.plots.confusion(run.record["results"]["test_confusion"], run.record["dataset"]["classes"])
+
+# %% [markdown]
+# ## Train one yourself
+#
+# ResNet-50 takes about MINUTES for one such run on a CPU with 2 cores. So the network that you train here is the small one, and as long as you have not chosen the
+# full profile, its pictures are the drawn ones of notebook 3. (After `rl.set_profile("full")` in the first cell, it is ResNet-50 on the photographs, with the recipe of
+# its record.)
+
+# %%
+if rl.profile() == "full":
+    data = rl.datasets.sign_digits()
+    model = rl.resnet50(data.image_shape, data.num_classes)
+    recipe = rl.recipes.Recipe.from_dict(signs["resnet50-signs-seed0"].record["recipe"])
+else:
+    data = rl.datasets.shapes(train=3000, validation=500, test=500)
+    model = rl.resnet_v1(data.image_shape, 20, form="standard")
+    plain = dict(augment=False, sizes=((1, 1),))
+    recipe = replace(rl.recipes.ONE_CYCLE, epochs=4, batch_size=64, peak=0.2, **plain)
+keras.utils.set_random_seed(0)
+run = rl.train(model, data, recipe)
+
+# %% [markdown]
+# The picture is that of notebook 3: left the loss, right the rate. Four epochs are few, and the network is right about half the time or a little more often. That is
+# enough for what follows.
+#
+# ## Four mistakes
+#
+# The notebooks of the experiment are public [3]. In them are four mistakes that are met elsewhere, too. None of them ends in an error message. Your network can show what they do.
+#
+# ### Evaluating in training mode
+#
+# Its first line switches Keras to training mode for good, and it is evaluated in this mode. Then BN does not use what it has learnt about the training pictures, but the
+# statistics of the batch at hand. **Predict.** What does that do to the accuracy, if a batch holds 100 mixed pictures? If all of them are of one class? If there is only one?
+
+
+# %%
+def accuracy(pictures, labels, training=False):
+    answers = np.asarray(run.model(pictures, training=training)).argmax(axis=1)
+    return (answers == labels).mean()
+
+
+def by_batches(order, size):
+    """The accuracy in training mode, batch by batch."""
+    batches = np.split(order, len(order) // size)
+    pictures, labels = data.test.images, data.test.labels
+    return np.mean([accuracy(pictures[b], labels[b], training=True) for b in batches])
+
+
+by_class = np.argsort(data.test.labels, kind="stable")[: 10 * (len(data.test) // 10)]
+measured = {
+    "inference mode": accuracy(data.test.images, data.test.labels),
+    "training mode, mixed batches": by_batches(np.arange(len(by_class)), len(by_class) // 5),
+    "training mode, sorted batches": by_batches(by_class, len(by_class) // data.num_classes),
+    "training mode, one by one": by_batches(by_class[::5], 1),
+}
+
+# %%
+def bars(numbers, alt, xlabel):
+    fig, ax = rl.plots.figure(alt, size=(6.5, 0.6 + 0.4 * len(numbers)))
+    ax.barh(list(numbers), list(numbers.values()), color=rl.plots.COLOURS[0])
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.set_xlabel(xlabel)
+    return fig
+
+
+bars(measured, "Bars: the accuracy of one network in four ways of evaluating it.", "test accuracy")
+
+# %%
+right, *in_training_mode = measured.values()
+print("sorted or one by one: less than half as often right:", max(in_training_mode[1:]) < right / 2)
+
+# %% [markdown]
+# The same network, the same pictures. With mixed batches nothing seems wrong, which is why the mistake stays hidden. With batches of one class, BN takes away just what the
+# pictures have in common. A single picture is judged by its own mean and variance. An answer must not depend on who else is in the batch.
+#
+# ### Another preprocessing than in training
+#
+# The pictures were divided by 255 for training. For its prediction at the end, the experiment takes another function, made for another network: it swaps the colours' order and subtracts ImageNet's mean.
+
+# %%
+pictures = data.test.images.astype("float32")
+other = keras.applications.resnet.preprocess_input(pictures.copy())
+prepared = {"as in training": pictures, "divided by 255 again": pictures / 255, "of another network": other}
+measured = {name: accuracy(given, data.test.labels) for name, given in prepared.items()}
+bars(measured, "Bars: accuracy with three ways of preparing the same pictures.", "test accuracy")
+
+# %% [markdown]
+# Divided twice, every picture is nearly black to the network, and it gives them all one answer: 1 in 10 is right. That is why the models of `rl.train` hold their preprocessing themselves.
+#
+# ### One seed for all layers
+#
+# Each layer of the experiment is initialised with `glorot_uniform(seed=0)`. **Predict.** Two kernels of the same shape begin with
+# the same numbers then. How many *different* kernels has ResNet-50 at the start?
+
+
+# %%
+def with_seed_0(layer):
+    config = layer.get_config()
+    if isinstance(layer, layers.Conv2D):
+        config["kernel_initializer"] = keras.initializers.GlorotUniform(seed=0)
+    return type(layer).from_config(config)
+
+
+small = rl.resnet50((64, 64, 3), num_classes=6)
+for name, model in {"as usual": small, "seed 0": keras.models.clone_model(small, clone_function=with_seed_0)}.items():
+    kernels = [np.asarray(x.kernel) for x in model.layers if isinstance(x, layers.Conv2D)]
+    print(f"{name}: {len(kernels)} kernels, {len({kernel.tobytes() for kernel in kernels})} different")
+
+# %% [markdown]
+# The blocks of a stage begin as copies of each other. They do grow apart in training. But a seed is there to make random numbers repeatable, not
+# equal: set it once, for all (`keras.utils.set_random_seed`).
+#
+# ### No validation pictures
+#
+# The experiment looks at its 120 test pictures to decide on epochs and settings, and then reports the accuracy on them. Suppose a network is right on 80 of 100 pictures, at every epoch the same. How
+# good does the best of 25 epochs look?
+
+# %%
+rng = np.random.default_rng(0)
+looks = rng.binomial(120, 0.8, size=(10_000, 25)) / 120
+print(f"an epoch:          {looks[:, 0].mean():.1%} on average, 19 of 20 times from "
+      f"{np.quantile(looks[:, 0], 0.025):.1%} to {np.quantile(looks[:, 0], 0.975):.1%}")
+print(f"the best of 25:    {looks.max(axis=1).mean():.1%} on average")
+
+# %% [markdown]
+# Seven points for nothing. (Neighbouring epochs are not as independent as these draws, so it is less in practice.) The first line says something else: with 120 pictures, a difference of a few
+# points between two networks means little. Decide on validation pictures, look at the test pictures once, and run more than one seed.
+#
+# ## Fine-tune
+#
+# In practice you seldom begin with random weights. You take a network that has learnt from many pictures, and train it on your few. `rl.load_trained` gives
+# you one that was trained by this project:
+
+# %%
+print(rl.zoo.card("resnet20v1-cifar10"))
+
+# %% [markdown]
+# Your task is another: the ten drawn shapes, with 30 pictures of each. Take everything but the last layer as the backbone, **freeze** it, and put a new
+# layer on top. Only that one is trained.
+
+
+# %%
+few = rl.datasets.shapes(train=300, validation=1, test=500)
+
+
+def with_new_head(backbone):
+    head = layers.Dense(few.num_classes, activation="softmax")
+    return keras.Model(backbone.input, head(backbone.output))
+
+
+def fit(model, rate, epochs):
+    """Train on the few pictures; return the test accuracy."""
+    optimizer = keras.optimizers.Adam(rate)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(few.train.images, few.train.labels, epochs=epochs, verbose=0)
+    return model.evaluate(few.test.images, few.test.labels, verbose=0)[1]
+
+
+keras.utils.set_random_seed(0)
+trained = rl.load_trained("resnet20v1-cifar10")
+backbone = keras.Model(trained.input, trained.get_layer("head_pool").output)
+backbone.trainable = False
+tuned = with_new_head(backbone)
+print(rl.count_parameters(tuned))
+measured = {"frozen": fit(tuned, rate=1e-2, epochs=20)}
+
+# %% [markdown]
+# The new layer begins with random weights. Were the backbone trainable from the start, their large, random gradients would run through it and spoil it. When the new layer
+# has learnt, **unfreeze** the backbone, and go on with a tenth of the rate.
+#
+# BN needs a decision here. In training mode it takes the statistics of your small batches, and its moving statistics, learnt from many pictures, are overwritten.
+# To keep it in inference mode, leave it frozen: `trainable = False` on a BN layer means both, no training of its scale and shift, and inference mode.
+
+# %%
+for layer in backbone.layers:
+    layer.trainable = not isinstance(layer, layers.BatchNormalization)
+measured["fine-tuned"] = fit(tuned, rate=1e-3, epochs=10)
+
+# %% [markdown]
+# (Much copied code calls `backbone(inputs, training=False)` for that. In Keras 3 it has no effect in `fit`, which passes on its own `training=True`. See for yourself:)
+
+# %%
+inputs = keras.Input((8, 8, 3))
+part = keras.Model(inputs, layers.BatchNormalization()(inputs))
+whole = keras.Model(inputs, layers.Flatten()(part(inputs, training=False)))
+noise = np.random.default_rng(0).normal(3, 2, size=(32, 8, 8, 3))
+for trainable in (True, False):
+    part.trainable = trainable
+    same = np.allclose(whole(noise, training=True), whole(noise, training=False))
+    print(f"part(..., training=False), part.trainable={trainable}: in inference mode: {same}")
+
+# %% [markdown]
+# And for comparison, the same network from random weights:
+
+# %%
+keras.utils.set_random_seed(0)
+measured["from random weights"] = fit(with_new_head(keras.models.clone_model(backbone)), 1e-3, 15)
+bars(measured, "Bars: test accuracy of frozen, fine-tuned and newly trained networks.", "test accuracy")
+
+# %%
+print("random weights < frozen < fine-tuned:", sorted(measured, key=measured.get))
+
+# %% [markdown]
+# 300 pictures are far too few to learn this task from nothing. With features learnt from other pictures, photographs of animals and vehicles, 300 go a good way.
+#
+# With ImageNet's weights it is the same, and they are the usual choice. They need a connection for the first download, and preprocessing that goes with them:
+#
+# ```python
+# backbone = rl.resnet50((224, 224, 3), include_top=False, weights="imagenet")
+# inputs = keras.applications.resnet.preprocess_input(pictures)
+# ```
+#
+# ## Summary
+#
+# - ResNet-50: a stem that takes 224x224 to 56x56, then 3, 4, 6 and 3 bottleneck blocks. Equal weights, equal outputs: it is the one in `keras.applications`.
+# - Three networks go by the name: with biases, without, and with the stride on the 3x3.
+# - ResNet-56 is another family: a 94th TODO of the parameters.
+# - Evaluate in inference mode, prepare pictures as in training, seed once, decide on validation pictures.
+# - Fine-tuning: freeze, new head, unfreeze; BN stays in inference mode as long as its layers are frozen.

@@ -1,0 +1,62 @@
+"""Networks that the project has trained: they come with the library, each beside its record."""
+
+from . import records
+from .arguments import choose
+
+SUFFIX = ".keras"
+
+
+def names():
+    """Return the names of the trained networks, such as "resnet20v1-cifar10": tuple of str."""
+    return tuple(sorted(path.stem for path in records.RECORDED.glob(f"*{SUFFIX}")))
+
+
+def load_trained(name):
+    """Load a trained network.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        `keras.Model`, (batch, height, width, 3) in 0-255 -> probabilities (batch, classes). The
+        preprocessing is inside. Height, width and class names: see `card`.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    import keras
+
+    return keras.saving.load_model(_path(name))
+
+
+def card(name):
+    """Return what there is to know of a trained network, as text of a few lines.
+
+    It is made from the network's record, `records.recorded()[name]`.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    record = records.load(_path(name).with_suffix(".json")).record
+    recipe, results, dataset = record["recipe"], record["results"], record["dataset"]
+    sizes = "{:,} training, {:,} validation and {:,} test images".format(*dataset["sizes"])
+    shape = "x".join(map(str, dataset["image_shape"]))
+    chosen_on, test = max(record["history"]["val_accuracy"]), results["test_accuracy_best"]
+    return "\n".join(
+        [
+            f"{name}: {record['model']['name']}, "
+            f"{record['model']['trainable_parameters']:,} trainable parameters",
+            f"images:   {shape}, values 0-255; the preprocessing is inside",
+            f"classes:  {', '.join(dataset['classes'])}",
+            f"trained:  on {dataset['source']}; {sizes}",
+            f"recipe:   {recipe['name']}, {recipe['epochs']} epochs, seed {record['seed']}",
+            f"accuracy: validation {chosen_on:.1%}, which the epoch was chosen on; test {test:.1%}",
+            "limits:   knows these classes and no others, and names one of them for any image;"
+            " not tried on images from elsewhere",
+        ]
+    )
+
+
+def _path(name):
+    known = {each: records.RECORDED / f"{each}{SUFFIX}" for each in names()}
+    return choose("name", name, known)
