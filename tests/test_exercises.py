@@ -13,7 +13,7 @@ from nbformat import v4
 
 import resnet_lib as rl
 from resnet_lib import blocks, cifar, exercises
-from resnet_lib.exercises import core, notebook01, notebook02, notebook04, probes
+from resnet_lib.exercises import core, notebook01, notebook02, notebook04, notebook05, probes
 
 # After resnet_lib, which prepares the environment for TensorFlow.
 import keras  # isort: skip
@@ -84,6 +84,28 @@ def blocks_per_stage(depth):
     return depths.index(depth) + 1 if depth in depths else None
 
 
+def shape_of_stage_3():
+    return rl.feature_maps(rl.resnet50((160, 160, 3)))[3].shape
+
+
+def predict_class(model, picture):
+    return int(np.argmax(model(picture[np.newaxis])[0]))
+
+
+def for_fine_tuning(backbone, num_classes):
+    backbone.trainable = False
+    return with_head(backbone, num_classes)
+
+
+def with_head(backbone, num_classes, *between, activation="softmax", called=True, **options):
+    """Return a model: a backbone, layers `between` or the mean, and a Dense layer."""
+    inputs = keras.Input(backbone.input_shape[1:]) if called else backbone.input
+    x = backbone(inputs, **options) if called else backbone.output
+    for layer in between or [layers.GlobalAveragePooling2D()]:
+        x = layer(x)
+    return keras.Model(inputs, layers.Dense(num_classes, activation=activation)(x))
+
+
 RIGHT = {
     "01-residual": lambda: residual,
     "01-gradient": lambda: 1 - 0.3,
@@ -97,6 +119,9 @@ RIGHT = {
     "04-blocks": lambda: cifar.valid_depths("bottleneck").index(218) + 1,
     "04-preactivation": lambda: preactivation_block,
     "04-mid-widths": lambda: tuple(mid for mid, _ in cifar.BOTTLENECK_FILTERS["paper"]),
+    "05-shape": shape_of_stage_3,
+    "05-predict": lambda: predict_class,
+    "05-finetune": lambda: for_fine_tuning,
 }
 
 
@@ -118,6 +143,55 @@ def block_by_operators(x, filters, name):
     return layers.Activation("relu")(layers.BatchNormalization()(y) + x)
 
 
+def one(picture, dtype="uint8"):
+    return picture[np.newaxis].astype(dtype)
+
+
+def predict_with_a_bar(model, picture):
+    return model.predict(one(picture)).argmax()
+
+
+def frozen(**options):
+    """Return a function that freezes the backbone and gives it a head, with these options."""
+
+    def function(backbone, num_classes):
+        backbone.trainable = False
+        return with_head(backbone, num_classes, **options)
+
+    return function
+
+
+def frozen_layer_by_layer(backbone, num_classes):
+    for layer in backbone.layers:
+        layer.trainable = False
+    return with_head(backbone, num_classes, called=False)
+
+
+def frozen_afterwards(backbone, num_classes):
+    model = with_head(backbone, num_classes, training=False)
+    backbone.trainable = False
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def sequential(backbone, num_classes):
+    backbone.trainable = False
+    head = [layers.GlobalAveragePooling2D(), layers.Dropout(0.9), layers.Dense(num_classes)]
+    return keras.Sequential([backbone, *head, layers.Softmax()])
+
+
+def by_operators_of_keras(backbone, num_classes):
+    backbone.trainable = False
+    x = layers.Dropout(0.5)(keras.ops.mean(backbone.output, axis=(1, 2)))
+    return keras.Model(backbone.input, layers.Dense(num_classes, "softmax", use_bias=False)(x))
+
+
+def clone_with_the_weights(backbone, num_classes):
+    clone = keras.models.clone_model(backbone)
+    clone.set_weights(backbone.get_weights())
+    return for_fine_tuning(clone, num_classes)
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -130,16 +204,47 @@ def block_by_operators(x, filters, name):
         ("02-bottleneck-shape", (None, 16, 16, 512)),
         ("03-blocks", [12.0, 36, 73]),
         ("04-blocks", 24.0),
+        ("05-shape", [10, 10.0, 1024]),
+        ("05-shape", (None, 10, 10, 1024)),
+        (
+            "05-predict",
+            lambda model, picture: model(one(picture), training=False)[0].numpy().argmax(),
+        ),
+        ("05-predict", lambda model, picture: np.argmax(model.predict(one(picture), verbose=0))),
+        ("05-predict", lambda model, picture: np.argmax(model(one(picture, "float32")))),
+        ("05-predict", lambda model, picture: int(keras.ops.argmax(model(one(picture, float))[0]))),
+        ("05-predict", lambda model, picture: model.predict_on_batch(one(picture)).argmax(-1)[0]),
+        ("05-finetune", frozen(training=False)),
+        ("05-finetune", frozen(training=True)),
+        ("05-finetune", frozen(called=False)),
+        ("05-finetune", frozen_layer_by_layer),
+        ("05-finetune", frozen_afterwards),
+        ("05-finetune", sequential),
+        ("05-finetune", by_operators_of_keras),
+        ("05-finetune", clone_with_the_weights),
     ],
 )
 def test_right_answer_in_another_form_is_correct(verdict, name, answer):
     assert verdict(name, answer).startswith("correct: ")
 
 
+def test_what_the_readers_function_prints_stands_before_the_verdict(verdict):
+    said = verdict("05-predict", predict_with_a_bar)
+    assert "1/1" in said
+    assert " correct: " in said
+
+
 # Answers not given yet
 
 
-FUNCTIONS = ("01-residual", "02-identity-block", "03-depth", "04-preactivation")
+FUNCTIONS = (
+    "01-residual",
+    "02-identity-block",
+    "03-depth",
+    "04-preactivation",
+    "05-predict",
+    "05-finetune",
+)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +351,28 @@ WRONG = [
     ("04-mid-widths", (64, 64, 64), "Each stage doubles"),
     ("04-mid-widths", (16, 32, 128), "stage 3: received 128"),
     ("04-mid-widths", (16, 32), "Expected numbers: (stage 1, stage 2, stage 3)"),
+    ("05-shape", (10, 10, 256), "channels: received 256. That is the mid-width of stage 3"),
+    ("05-shape", (10, 10, 512), "what stage 2 puts out, or a mid-width"),
+    ("05-shape", (10, 10, 2048), "channels: received 2048. That is what stage 4 puts out"),
+    ("05-shape", (10, 10, 128), "mid-width of stage 2"),
+    ("05-shape", (10, 10, 64), "what the stem puts out"),
+    ("05-shape", (10, 10, 3), "red, green and blue"),
+    ("05-shape", (10, 10, 1000), "four times its mid-width"),
+    ("05-shape", [80, 80, 64], "comes out of the stem's convolution"),
+    ("05-shape", (40, 40, 64), "comes out of the stem."),
+    ("05-shape", (40, 40, 256), "what stage 1 puts out"),
+    ("05-shape", (None, 20, 20, 512), "received (20, 20, 512). That is what stage 2 puts out"),
+    ("05-shape", (5, 5, 2048), "received (5, 5, 2048). That is what stage 4 puts out"),
+    ("05-shape", (160, 160, 1024), "That is the picture's. Four steps"),
+    ("05-shape", (80, 80, 1024), "What follows it also has strides"),
+    ("05-shape", (40, 40, 1024), "smaller in the stem already"),
+    ("05-shape", (20, 20, 1024), "Does the max pooling of the stem count"),
+    ("05-shape", (5, 5, 1024), "Stage 1 keeps the size"),
+    ("05-shape", (9, 9, 1024), "no pixels are lost"),
+    ("05-shape", (10, 20, 1024), "width: received 20"),
+    ("05-shape", (7, 7, 1024), "height: received 7. Each stride of 2 halves"),
+    ("05-shape", (10, 1024), "Expected numbers: (height, width, channels)"),
+    ("05-shape", "10x10x1024", "Expected numbers: (height, width, channels)"),
 ]
 
 
@@ -342,6 +469,45 @@ def block_of(line):
     return block
 
 
+def predict_of(line):
+    def predict(model, picture):
+        x = written(
+            line,
+            scale=lambda y: y / 255,
+            caffe=lambda y: keras.applications.resnet.preprocess_input(y.astype("float32")),
+            bgr=lambda y: y[..., ::-1],
+            model=model,
+            argmax=np.argmax,
+            argmin=np.argmin,
+            next=lambda y: y + 1,
+            zero=lambda y: 0,
+            **{"model-in-training": lambda y: model(y, training=True)},
+        )(one(picture))
+        return int(x)
+
+    return predict
+
+
+def fine_tuning_of(line):
+    def with_this_head(backbone, num_classes):
+        backbone.trainable = False
+        x = keras.Input(backbone.input_shape[1:])
+        y = written(
+            line,
+            backbone=backbone,
+            average=layers.GlobalAveragePooling2D(),
+            maximum=layers.GlobalMaxPooling2D(),
+            dense=layers.Dense(num_classes),
+            softmax=layers.Softmax(),
+            sigmoid=layers.Activation("sigmoid"),
+            scale=layers.Rescaling(1 / 255),
+            caffe=keras.applications.resnet.preprocess_input,
+        )(x)
+        return keras.Model(x, y)
+
+    return with_this_head
+
+
 TABLES = {
     "01-residual": (residual_of, notebook01.RESIDUAL, notebook01.RESIDUAL_MISTAKES),
     "02-identity-block": (block_of, notebook02.IDENTITY_BLOCK, notebook02.IDENTITY_MISTAKES),
@@ -350,6 +516,12 @@ TABLES = {
         notebook04.PREACTIVATION_BLOCK,
         notebook04.PREACTIVATION_MISTAKES,
     ),
+    "05-predict": (predict_of, notebook05.PREDICTION, notebook05.PREDICTION_MISTAKES),
+    "05-finetune": (fine_tuning_of, notebook05.FINE_TUNING, notebook05.FINE_TUNING_MISTAKES),
+}
+FOLLOW = {
+    "05-predict": notebook05.follow_prediction,
+    "05-finetune": notebook05.follow_fine_tuning,
 }
 LINES = [(name, line, text) for name, table in TABLES.items() for line, text in table[2].items()]
 
@@ -362,6 +534,8 @@ def test_wrong_order_gets_its_diagnosis(verdict, name, line, text):
 
 def outputs(name, lines):
     """Return what each line of steps puts out in an exercise."""
+    if name in FOLLOW:
+        return {line: FOLLOW[name](line) for line in lines}
     rng = np.random.default_rng(1)
     if name == "01-residual":
         x, branch = rng.normal(size=(2, 4, 4, 3)).astype("float32"), notebook01._branch()
@@ -477,6 +651,198 @@ def test_block_whose_layers_have_fixed_names_gets_its_diagnosis(verdict):
     assert said.startswith("look again: one block is right, but two do not fit")
 
 
+# Wrong answers: the class of a picture
+
+
+def test_no_class_alone_is_taken_for_another_mistake_but_scaled_pictures():
+    lines = [notebook05.PREDICTION, *notebook05.PREDICTION_MISTAKES]
+    constant = {line for line in lines if np.ptp(notebook05.follow_prediction(line)) == 0}
+    assert constant == {"scale model argmax", "model argmax zero"}
+
+
+def no_batch(model, picture):
+    return int(np.argmax(model(picture)))
+
+
+def batch_behind(model, picture):
+    return int(np.argmax(model(picture[:, np.newaxis])))
+
+
+def classes_of(function):
+    """Return a function that calls `function` on what the model puts out for one picture."""
+    return lambda model, picture: function(model(one(picture)).numpy())
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (no_batch, "needs an axis in front of its height"),
+        (lambda model, picture: model.predict(picture, verbose=0), "needs an axis in front"),
+        (batch_behind, "The first axis is that of the pictures"),
+        (lambda model, picture: picture.reshape(1, 64, 64, 3), "ValueError: cannot reshape"),
+        (classes_of(lambda y: y), "shape (1, 7): a probability for each class"),
+        (classes_of(lambda y: y[0]), "shape (7,): a probability for each class"),
+        (classes_of(lambda y: y.tolist()), "shape (1, 7): a probability for each class"),
+        (lambda model, picture: model(one(picture)), "shape (1, 7): a probability for each"),
+        (classes_of(lambda y: y.argmax(axis=0)), "shape (7,), all zeros: along axis 0"),
+        (classes_of(lambda y: y.argmax(axis=0)[0]), "the class is 0 for every picture"),
+        (classes_of(lambda y: y.argmax(axis=1)), "shape (1,). It holds the class, but is no int"),
+        (classes_of(lambda y: y.argmax(1)[:, None]), "shape (1, 1). It holds the class"),
+        (classes_of(lambda y: [int(y.argmax())]), "shape (1,). It holds the class"),
+        (classes_of(lambda y: keras.ops.argmax(y)), "shape (). It holds the class"),
+        (classes_of(lambda y: y.max()), "Is it a probability?"),
+        (classes_of(lambda y: float(y.argmax())), "Python refuses others"),
+        (classes_of(lambda y: y.argmax(keepdims=True) / 2), "Expected: the number of a class"),
+        (classes_of(lambda y: str(y.argmax())), "Expected: the number of a class, an int"),
+        (classes_of(lambda y: y.argmax() > 2), "Expected: the number of a class, an int"),
+        (classes_of(lambda y: 1), "8 of 8 pictures get a class that is not"),
+        (classes_of(lambda y: 10**6), "8 of 8 pictures get a class that is not"),
+        (classes_of(lambda y: min(3, y.argmax())), "5 of 8 pictures get a class that is not"),
+    ],
+)
+def test_wrong_prediction_gets_its_diagnosis(verdict, function, words):
+    said = verdict("05-predict", function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+def test_classes_of_the_judges_pictures_do_not_depend_on_rounding():
+    model, pictures = notebook05._model(), notebook05._pictures()
+    for training in (False, True):
+        for picture in pictures:
+            lowest, low, *_, high, highest = np.sort(model(one(picture), training=training)[0])
+            assert highest - high > 0.01
+            assert training or low - lowest > 0.001
+
+
+def test_training_mode_leaves_the_judges_model_as_it_was():
+    model = notebook05._model()
+    before = model.get_weights()
+    model(one(notebook05._pictures()[0]), training=True)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
+# Wrong answers: a model for fine-tuning
+
+
+def not_frozen(backbone, num_classes):
+    return with_head(backbone, num_classes, training=False)
+
+
+def head_frozen_too(backbone, num_classes):
+    model = with_head(backbone, num_classes)
+    model.trainable = False
+    return model
+
+
+def unfrozen(kind):
+    """Return a function that freezes all layers but those of one kind."""
+
+    def function(backbone, num_classes):
+        for layer in backbone.layers:
+            layer.trainable = isinstance(layer, kind)
+        return with_head(backbone, num_classes, training=False)
+
+    return function
+
+
+def weights_frozen(backbone, num_classes):
+    for weight in backbone.weights:
+        weight.trainable = False
+    return with_head(backbone, num_classes, training=False)
+
+
+def clone_with_new_weights(backbone, num_classes):
+    return for_fine_tuning(keras.models.clone_model(backbone), num_classes)
+
+
+def new_network(backbone, num_classes):
+    return rl.resnet_v1((16, 16, 3), 8, num_classes)
+
+
+def network_for_other_pictures(backbone, num_classes):
+    return rl.resnet_v1((32, 24, 3), 8, num_classes)
+
+
+def cut(backbone, num_classes):
+    return for_fine_tuning(keras.Model(backbone.input, backbone.layers[3].output), num_classes)
+
+
+def added_twice(backbone, num_classes):
+    backbone.trainable = False
+    y = backbone(x := keras.Input(backbone.input_shape[1:]))
+    y = layers.GlobalAveragePooling2D()(y + y)
+    return keras.Model(x, layers.Dense(num_classes, activation="softmax")(y))
+
+
+def two_outputs(backbone, num_classes):
+    model = for_fine_tuning(backbone, num_classes)
+    return keras.Model(model.input, [model.output, model.output])
+
+
+def frozen_with(*between):
+    """Return a function that freezes the backbone; `between` makes what precedes the Dense."""
+
+    def function(backbone, num_classes):
+        backbone.trainable = False
+        return with_head(backbone, num_classes, *[make() for make in between])
+
+    return function
+
+
+def headless(*after):
+    """Return a function that puts no Dense layer behind the backbone, but what `after` makes."""
+    return lambda backbone, k: keras.Sequential([backbone, *[make() for make in after]])
+
+
+mean = layers.GlobalAveragePooling2D
+
+
+def mean_keepdims():
+    return mean(keepdims=True)
+
+
+FINE_TUNINGS = [
+    (not_frozen, "the backbone is not frozen"),
+    (head_frozen_too, "nothing is trainable, not even the Dense layer"),
+    (unfrozen(layers.BatchNormalization), "scale and shift of the backbone's batch normalisations"),
+    (unfrozen(layers.Conv2D), "4 of the backbone's 8 trainable weights are still trainable"),
+    (weights_frozen, "its moving statistics change"),
+    (clone_with_new_weights, "the backbone's weights are not in your model"),
+    (new_network, "the backbone's weights are not in your model"),
+    (cut, "left out or changed: 6 of its 12 weights"),
+    (network_for_other_pictures, "takes is none for your model: your function raised"),
+    (added_twice, "the output is not what the backbone's features give"),
+    (two_outputs, "your model puts out [<"),
+    (lambda backbone, k: with_head(backbone, 6), "puts out (6,) for a picture. One number"),
+    (lambda backbone, k: backbone.output, "your function returns a tensor"),
+    (lambda backbone, k: backbone, "returns the backbone as it came"),
+    (lambda backbone, k: [backbone], "Expected: a keras.Model"),
+    (headless(layers.ReLU), "(7, 7, 8) for a picture. That is the backbone's feature map"),
+    (headless(mean), "(8,) for a picture. Those are the backbone's features"),
+    (frozen_with(layers.ReLU), "(7, 7, 5) for a picture. Each place of the feature map has its"),
+    (frozen_with(mean_keepdims), "axes of length 1"),
+    (frozen_with(layers.Flatten), "weights of its own, as behind a Flatten"),
+    (frozen_with(mean, lambda: layers.Dense(8)), "there are 2 Dense layers"),
+    (frozen_with(mean, layers.BatchNormalization), "shapes [(8,), (8,), (8, 5), (5,)]. Expected"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), FINE_TUNINGS)
+def test_wrong_model_for_fine_tuning_gets_its_diagnosis(verdict, function, words):
+    said = verdict("05-finetune", function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+@pytest.mark.parametrize("training", [None, False, True])
+def test_frozen_batch_normalisation_keeps_its_statistics_whatever_its_call_says(training):
+    x, norm = keras.Input((8, 8, 3)), layers.BatchNormalization(trainable=False)
+    pictures = np.random.default_rng(0).normal(size=(4, 8, 8, 3))
+    keras.Model(x, norm(x, training=training))(pictures, training=True)
+    assert not np.any(norm.moving_mean)
+
+
 # Whatever the answer
 
 
@@ -543,7 +909,9 @@ def test_garbage_gets_a_sentence(verdict, name, answer):
     assert len(said) < 600
 
 
-@pytest.mark.parametrize("name", ["01-residual", "02-identity-block", "03-depth"])
+@pytest.mark.parametrize(
+    "name", ["01-residual", "02-identity-block", "03-depth", "05-predict", "05-finetune"]
+)
 def test_error_of_the_readers_function_is_told(verdict, name):
     said = verdict(name, raises(TypeError("Add() takes no list")))
     assert said.startswith("look again: your function raised TypeError: Add() takes no list")
@@ -583,6 +951,13 @@ def test_random_numbers_in_the_readers_function_are_the_same_each_time(verdict):
 
 
 # Names and hints
+
+
+def test_counts_that_a_verdict_names_are_those_of_resnet50():
+    backbone = rl.resnet50((64, 64, 3), include_top=False)
+    counted = rl.count_parameters(for_fine_tuning(backbone, 6))
+    millions = f"{counted.total / 1e6:.1f} million"
+    assert f"{counted.trainable:,} of {millions}" in notebook05.EXERCISES["05-finetune"].why
 
 
 def test_every_exercise_has_a_right_answer_here_and_a_notebook_number():
