@@ -559,3 +559,121 @@ print("random weights < frozen < fine-tuned:", sorted(measured, key=measured.get
 # - ResNet-56 is another family: a 94th TODO of the parameters.
 # - Evaluate in inference mode, prepare pictures as in training, seed once, decide on validation pictures.
 # - Fine-tuning: freeze, new head, unfreeze; BN stays in inference mode as long as its layers are frozen.
+# %% [markdown]
+# ## Exercises
+#
+# Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
+# For a hint, run `rl.exercises.hint("05-shape")` in a cell of your own.
+#
+# ### Exercise 1: the shape behind stage 3
+#
+# *Easy, 4 minutes.*
+# ResNet-50 gets pictures of 160x160. The stem is a 7x7 convolution with stride 2 and a 3x3 max pooling with stride 2. Stage 1 keeps
+# height and width; stages 2, 3 and 4 each begin with a stride of 2. All of them pad. The mid-widths are 64, 128, 256 and 512, and a
+# stage puts out four times its mid-width.
+# What does stage 3 put out? Answer with a tuple (height, width, channels), worked out by hand.
+
+# %% tags=["exercise-05-shape"]
+stage_3 = ...
+
+# %%
+rl.exercises.check("05-shape", stage_3)
+
+# %% [markdown]
+# <details>
+# <summary>Solution</summary>
+#
+# ```python
+# side = 160 // 2 // 2 // 2 // 2
+# stage_3 = (side, side, 4 * 256)
+# ```
+#
+# Four strides of 2: the convolution and the pooling of the stem, then the first blocks of stages 2 and 3.
+# `rl.feature_maps(rl.resnet50((160, 160, 3)))` shows all stages.
+#
+# </details>
+
+# %% [markdown]
+# ### Exercise 2: the class of one picture
+#
+# *Medium, 8 minutes.*
+# Write a function that says which class a trained model gives one picture.
+#
+# `model` is a trained model as `rl.train` makes it, the `model` of a run. It takes a batch of pictures with values from 0 to 255, of
+# shape (pictures, height, width, 3), and puts out a row of probabilities for each picture, one for each class. Its preprocessing is
+# inside. `picture` is *one* picture, a uint8 array of shape (height, width, 3), of the size that the model takes.
+# Return the number of the most probable class, counted from 0, as an int.
+# The check hands your function a small model of its own and eight pictures.
+
+
+# %% tags=["exercise-05-predict"]
+def predict_class(model, picture):
+    """Return the number of the class that is most probable for a picture, as an int."""
+    ...
+
+
+# %%
+rl.exercises.check("05-predict", predict_class)
+
+# %% [markdown]
+# <details>
+# <summary>Solution</summary>
+#
+# ```python
+# def predict_class(model, picture):
+#     """Return the number of the class that is most probable for a picture, as an int."""
+#     batch = picture[np.newaxis]
+#     probabilities = model(batch, training=False)
+#     return int(np.argmax(probabilities[0]))
+# ```
+#
+# One picture is a batch of one. Nothing else happens to it: the model scales it itself. `model.predict(batch, verbose=0)` gives
+# the same probabilities.
+#
+# </details>
+
+# %% [markdown]
+# ### Exercise 3: a new head
+#
+# *Hard, 12 minutes.*
+# Write a function that makes a trained network ready for other classes.
+#
+# `backbone` is a Keras model without a head, such as `rl.resnet50((64, 64, 3), include_top=False)`: it takes pictures of shape (batch,
+# height, width, 3) and puts out a feature map of shape (batch, height', width', channels). Return a new `keras.Model` that takes the
+# same pictures, as they are, and does three things:
+#
+# - It passes them through the backbone, with the weights that the backbone has. All of these are frozen, and batch normalisation uses its
+#   moving statistics in training, too.
+# - It takes the mean of each channel over height and width.
+# - One Dense layer with a softmax puts out `num_classes` probabilities. The weights of this layer are the only ones that can be trained.
+#
+# The check hands your function a small backbone with random weights. It does not train.
+
+
+# %% tags=["exercise-05-finetune"]
+def for_fine_tuning(backbone, num_classes):
+    """Return a model: the frozen backbone, then pooling and a Dense layer that can be trained."""
+    ...
+
+
+# %%
+rl.exercises.check("05-finetune", for_fine_tuning)
+
+# %% [markdown]
+# <details>
+# <summary>Solution</summary>
+#
+# ```python
+# def for_fine_tuning(backbone, num_classes):
+#     """Return a model: the frozen backbone, then pooling and a Dense layer that can be trained."""
+#     backbone.trainable = False
+#     inputs = keras.Input(backbone.input_shape[1:])
+#     features = layers.GlobalAveragePooling2D()(backbone(inputs))
+#     outputs = layers.Dense(num_classes, activation="softmax")(features)
+#     return keras.Model(inputs, outputs)
+# ```
+#
+# `trainable = False` freezes each layer of the backbone. Keras runs a frozen batch normalisation in inference mode, also while the
+# model trains.
+#
+# </details>
