@@ -395,6 +395,7 @@ measured = {
     "training mode, one by one": by_batches(by_class[::5], 1),
 }
 
+
 # %%
 def bars(numbers, alt, xlabel):
     fig, ax = rl.plots.figure(alt, size=(6.5, 0.6 + 0.4 * len(numbers)))
@@ -422,7 +423,11 @@ print("sorted or one by one: less than half as often right:", max(in_training_mo
 # %%
 pictures = data.test.images.astype("float32")
 other = keras.applications.resnet.preprocess_input(pictures.copy())
-prepared = {"as in training": pictures, "divided by 255 again": pictures / 255, "of another network": other}
+prepared = {
+    "as in training": pictures,
+    "divided by 255 again": pictures / 255,
+    "of another network": other,
+}
 measured = {name: accuracy(given, data.test.labels) for name, given in prepared.items()}
 bars(measured, "Bars: accuracy with three ways of preparing the same pictures.", "test accuracy")
 
@@ -444,9 +449,14 @@ def with_seed_0(layer):
 
 
 small = rl.resnet50((64, 64, 3), num_classes=6)
-for name, model in {"as usual": small, "seed 0": keras.models.clone_model(small, clone_function=with_seed_0)}.items():
+for name, model in {
+    "as usual": small,
+    "seed 0": keras.models.clone_model(small, clone_function=with_seed_0),
+}.items():
     kernels = [np.asarray(x.kernel) for x in model.layers if isinstance(x, layers.Conv2D)]
-    print(f"{name}: {len(kernels)} kernels, {len({kernel.tobytes() for kernel in kernels})} different")
+    print(
+        f"{name}: {len(kernels)} kernels, {len({kernel.tobytes() for kernel in kernels})} different"
+    )
 
 # %% [markdown]
 # The blocks of a stage begin as copies of each other. They do grow apart in training. But a seed is there to make random numbers repeatable, not
@@ -460,8 +470,10 @@ for name, model in {"as usual": small, "seed 0": keras.models.clone_model(small,
 # %%
 rng = np.random.default_rng(0)
 looks = rng.binomial(120, 0.8, size=(10_000, 25)) / 120
-print(f"an epoch:          {looks[:, 0].mean():.1%} on average, 19 of 20 times from "
-      f"{np.quantile(looks[:, 0], 0.025):.1%} to {np.quantile(looks[:, 0], 0.975):.1%}")
+print(
+    f"an epoch:          {looks[:, 0].mean():.1%} on average, 19 of 20 times from "
+    f"{np.quantile(looks[:, 0], 0.025):.1%} to {np.quantile(looks[:, 0], 0.975):.1%}"
+)
 print(f"the best of 25:    {looks.max(axis=1).mean():.1%} on average")
 
 # %% [markdown]
@@ -537,7 +549,11 @@ for trainable in (True, False):
 # %%
 keras.utils.set_random_seed(0)
 measured["from random weights"] = fit(with_new_head(keras.models.clone_model(backbone)), 1e-3, 15)
-bars(measured, "Bars: test accuracy of frozen, fine-tuned and newly trained networks.", "test accuracy")
+bars(
+    measured,
+    "Bars: test accuracy of frozen, fine-tuned and newly trained networks.",
+    "test accuracy",
+)
 
 # %%
 print("random weights < frozen < fine-tuned:", sorted(measured, key=measured.get))
