@@ -1,6 +1,8 @@
 """The runs and the trained networks that come with the library."""
 
 import json
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +43,11 @@ def test_the_table_has_a_line_for_each_run():
     assert [line.split()[0] for line in lines[1:]] == sorted(RUNS)
 
 
+def test_the_readme_has_the_table():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert textwrap.indent(records.table(RUNS), "    ") in readme
+
+
 def test_each_trained_network_has_a_record_and_a_card(name):
     run, card = RUNS[name], zoo.card(name)
     assert f"{run.record['results']['test_accuracy_best']:.1%}" in card
@@ -64,6 +71,12 @@ def test_a_trained_network_takes_pixels(name):
 def test_a_network_that_does_not_exist(wrong):
     with pytest.raises(ValueError, match="resnet20v1-cifar10"):
         rl.load_trained(wrong)
+
+
+@pytest.mark.images
+def test_the_signs_are_those_of_the_records():
+    hashes = {run.record["dataset"]["sha256"] for name, run in RUNS.items() if "signs" in name}
+    assert hashes == {rl.datasets.sign_digits().sha256}
 
 
 @pytest.mark.images

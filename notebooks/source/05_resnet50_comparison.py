@@ -91,8 +91,22 @@ print("in paper's form:", rl.count_parameters(rl.resnet50(form="paper")))
 print("known:          ", f"{rl.paper.IMAGENET.row(50).parameters:,} trainable")
 
 # %% [markdown]
-# `rl.resnet50` with `form="paper"` is what you have built. The library's names for the layers are those of notebook 3, so
-# `rl.feature_maps` knows its stages:
+# The same plan with other numbers of blocks gives the whole family, the two smallest with the basic block of notebook 2 in place of the bottleneck:
+
+# %%
+print(f"{'':11}{'blocks':16}{'parameters':>12}{'known':>12}{'10^9 mult.-adds':>17}{'error':>9}")
+for depth, units in rl.imagenet.UNITS.items():
+    model = rl.models.build(f"resnet{depth}", (224, 224, 3), 1000, form="paper")
+    row, count = rl.paper.IMAGENET.row(depth), rl.count_parameters(model).trainable
+    cost = rl.count_multiply_adds(model) / 1e9
+    name, blocks = f"ResNet-{depth}", ", ".join(map(str, units))
+    print(f"{name:11}{blocks:16}{count:>12,}{row.parameters:>12,}{cost:>17.3f}{row.error:>7} %")
+
+# %% [markdown]
+# (The error is the share of ImageNet's validation pictures whose class is not the network's first answer [1, tables 3 and 4].)
+#
+# `rl.resnet50` with `form="paper"` has as many parameters as what you have built. Whether it *is* what you have built, you will see. Its layers have names
+# as in notebook 3, so the library can find the stages and draw what each puts out:
 
 # %%
 rl.plots.feature_maps(rl.resnet50((224, 224, 3), form="paper"))
@@ -101,8 +115,9 @@ rl.plots.feature_maps(rl.resnet50((224, 224, 3), form="paper"))
 rl.plots.feature_maps(rl.resnet50((64, 64, 3), form="paper"))
 
 # %% [markdown]
-# Above for 224x224, below for 64x64, each to its own scale. The channels are the same, for they belong to the network. Height and width
-# belong to the picture: 7x7 at the end above, and only 2x2 below. The parameters do not depend on it either.
+# Above for 224x224, below for 64x64, each to its own scale (and the channels drawn shorter than they are, as the titles say). The channels are the
+# same, for they belong to the network. Height and width belong to the picture: 7x7 at the end above, and only 2x2 below. The parameters do not depend
+# on the picture either.
 #
 # ## Is it the one in keras.applications?
 #
@@ -169,19 +184,21 @@ other.set_weights(kept)
 compare(ours, theirs, pictures)
 
 # %% [markdown]
-# Seen. Put them back, and everything is equal again:
+# Seen. So whatever is true of one network is true of the other, and the weights of one are weights of the other. Where there is a connection,
+# `rl.resnet50(weights="imagenet")` takes the trained ones through Keras' own download.
+#
+# And the network that you have built by hand? It is the library's in the form `"paper"`, which you meet in a moment. Both list their layers in the same order, so the weights
+# can be handed over as they are:
 
 # %%
-rl.imagenet.load_keras_weights(ours, theirs)
-compare(ours, theirs, pictures[:1])
-
-# %% [markdown]
-# So whatever is true of one is true of the other, and the weights of one are weights of the other. Where there is a connection,
-# `rl.resnet50(weights="imagenet")` takes the trained ones through Keras' own download.
+paper_form = rl.resnet50(form="paper")
+randomise(paper_form)
+by_hand.set_weights(paper_form.get_weights())
+compare(by_hand, paper_form, pictures)
 #
 # ## Three networks under one name
 #
-# The library's other two forms are `"paper"`, as the paper has it, and `"v1.5"`, as most later work has it.
+# The library builds three networks that are called ResNet-50: `"applications"`, Keras' one; `"paper"`, as the paper has it; and `"v1.5"`, as most later work has it.
 #
 # **Predict.** The paper's form has 25,557,032 trainable parameters; Keras' summary of its ResNet50 ends with 25,636,712. Where is the
 # difference?
@@ -276,71 +293,88 @@ for row in rl.paper.HAND_SIGNS.rows:
     print(f"{row.name:28}{row.epochs:4} epochs  {row.accuracy:.2f} % of 120 test pictures")
 
 # %% [markdown]
-# This project has trained ResNet-50 on its 1,237 pictures in four ways. You do not need the pictures to look at the runs: each left a **record**, and the
+# This project has trained on its 1,237 pictures in four ways. You do not need the pictures to look at the runs: each run left a **record**, and the
 # records come with the library.
 #
-# - ResNet-50, from random weights. Pictures are cropped and mirrored at random (**augmentation**).
-# - The network as most people build it in Keras: `keras.applications.ResNet50` without its top as the **backbone**, then a mean over each
-#   channel, dropout, and a dense layer. Without augmentation.
-# - The same with augmentation.
-# - ResNet-20 of notebook 3, with augmentation. (It takes pictures of 64x64 as well.)
+# 1. ResNet-50, from random weights. Pictures are cropped and mirrored at random (**augmentation**).
+# 2. The network as most people build it in Keras: `keras.applications.ResNet50` without its top as the **backbone**, then the mean of each channel,
+#    dropout, and a dense layer. Without augmentation. (**Dropout** sets some of its inputs to zero at each training step, other ones each time.)
+# 3. The same with augmentation.
+# 4. ResNet-20 of notebook 3, with augmentation. It takes pictures of 64x64 as well.
 #
-# Here is the second way in code. Is it another network than the first?
+# All have the same recipe: Adam, a rate that rises to 0.001 and falls to zero, 25 epochs of batches of 32. Here is the second network in code. Is it
+# another one than the first?
 
 # %%
 backbone = keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3))
 x = layers.GlobalAveragePooling2D()(backbone.output)
 x = layers.Dropout(0.5)(x)
-second_way = keras.Model(backbone.input, layers.Dense(6, activation="softmax")(x))
-print("second way:", rl.count_parameters(second_way))
-print("first way: ", rl.count_parameters(rl.resnet50((64, 64, 3), num_classes=6)))
+second = keras.Model(backbone.input, layers.Dense(6, activation="softmax")(x))
+first = rl.resnet50((64, 64, 3), num_classes=6)
+for network in (first, second):
+    print(rl.count_parameters(network))
 
 # %% [markdown]
-# No: you have proved that the backbones are equal. Only the dropout is new, and dropout has no parameters. So a difference between "my ResNet-50" and "Keras'
-# ResNet-50" in such a table is one of recipe, seed or mistake, not of the network.
+# No. You have proved that the backbones are equal; only the dropout is new, and it has no parameters. So a difference between "my ResNet-50" and
+# "Keras' ResNet-50" in such a table comes from the recipe, the seed or a mistake, not from the network.
 
 # %%
 signs = {name: run for name, run in rl.records.recorded().items() if "signs" in name}
 print(rl.records.table(signs))
 
 # %% [markdown]
-# "valid." is the accuracy on the validation pictures, by which the best epoch was chosen; "test" is what this epoch's weights then had on the test
-# pictures. The pictures were divided by *signer*: nobody whose hand is in the test pictures is in the training pictures. (Who signed is not recorded with the
-# pictures. It was inferred from the order of the photographs; `rl.datasets.sign_digits` says how.) Divided at random, the hands of each
-# signer would be in all parts, and the test would ask for hands that the network knows.
+# "valid." is the accuracy on 120 validation pictures, by which the best epoch was chosen; "test" is what this epoch's weights then had on 156 test
+# pictures, once. The pictures were divided by *signer*: nobody whose hand is in the test pictures is in the training pictures. (Who signed is not written
+# down with the pictures. It was inferred from the order of the photographs; `help(rl.datasets.sign_digits)` says how.) Divided at random, the hands of
+# each signer would be in all parts, and the test would ask for hands that the network has seen.
 
 # %%
 ways = {
     "ResNet-50": "resnet50-signs-seed0",
-    "Keras backbone, dropout": "resnet50-dropout-signs-seed0",
-    "the same, augmented": "resnet50-dropout-augmented-signs-seed0",
+    "dropout, no augmentation": "resnet50-dropout-signs-seed0",
+    "dropout, augmentation": "resnet50-dropout-augmented-signs-seed0",
     "ResNet-20": "resnet20v1-signs-seed0",
 }
-rl.plots.curves(
-    {way: signs[name].history["val_accuracy"] for way, name in ways.items()},
-    ylabel="validation accuracy",
-    title=signs["resnet50-signs-seed0"].source,
+curves = {way: signs[name].history["val_accuracy"] for way, name in ways.items()}
+rl.plots.curves(curves, ylabel="validation accuracy", title=signs[ways["ResNet-20"]].source)
+
+# %% [markdown]
+# TEXT-CURVES
+#
+# **Predict.** The smallest network is the best one here. How many times smaller is it?
+
+# %%
+counts = {way: signs[name].record["model"]["trainable_parameters"] for way, name in ways.items()}
+print(
+    f"ResNet-50 / ResNet-20: {counts['ResNet-50'] / counts['ResNet-20']:.0f} times the parameters"
 )
 
 # %% [markdown]
-# TEXT
-#
-# How much of such a difference is chance? Two of the ways were run with three seeds each:
+# How much of a difference is chance? Two of the ways were run with three seeds:
 
 # %%
 for network in ("resnet50", "resnet20v1"):
-    runs = [signs[f"{network}-signs-seed{seed}"] for seed in range(3)]
-    tested = np.array([run.record["results"]["test_accuracy_best"] for run in runs])
+    results = [signs[f"{network}-signs-seed{seed}"].record["results"] for seed in range(3)]
+    tested = np.array([result["test_accuracy_best"] for result in results])
+    wrong = [round(156 * (1 - accuracy)) for accuracy in tested]
     print(
-        f"{network}: test {tested.mean():.1%}, standard deviation {tested.std(ddof=1):.1%}, of 3 runs"
+        f"{network}: test {tested.mean():.1%} on average, standard deviation {tested.std(ddof=1):.1%}"
     )
-    print(f"  {rl.count_parameters_told(runs[0])}")
+    print(f"    wrong: {wrong} of 156 pictures")
+
+# %% [markdown]
+# TEXT-SEEDS
 
 # %%
 run = signs["resnet50-signs-seed0"]
-rl.plots.confusion(run.record["results"]["test_confusion"], run.record["dataset"]["classes"])
+counts = run.record["results"]["test_confusion"]
+rl.plots.confusion(
+    counts, run.record["dataset"]["classes"], title="ResNet-50, seed 0, test pictures"
+)
 
 # %% [markdown]
+# TEXT-CONFUSION
+#
 # ## Train one yourself
 #
 # ResNet-50 takes about MINUTES for one such run on a CPU with 2 cores. So the network that you train here is the small one, and as long as you have not chosen the
@@ -387,38 +421,49 @@ def by_batches(order, size):
     return np.mean([accuracy(pictures[b], labels[b], training=True) for b in batches])
 
 
+kept = run.model.get_weights()
+everything = (data.test.images, data.test.labels)
 by_class = np.argsort(data.test.labels, kind="stable")[: 10 * (len(data.test) // 10)]
 measured = {
-    "inference mode": accuracy(data.test.images, data.test.labels),
+    "inference mode": accuracy(*everything),
     "training mode, mixed batches": by_batches(np.arange(len(by_class)), len(by_class) // 5),
     "training mode, sorted batches": by_batches(by_class, len(by_class) // data.num_classes),
     "training mode, one by one": by_batches(by_class[::5], 1),
+    "inference mode again": accuracy(*everything),
 }
+run.model.set_weights(kept)
 
 
 # %%
-def bars(numbers, alt, xlabel):
+def bars(numbers, alt):
     fig, ax = rl.plots.figure(alt, size=(6.5, 0.6 + 0.4 * len(numbers)))
-    ax.barh(list(numbers), list(numbers.values()), color=rl.plots.COLOURS[0])
+    drawn = ax.barh(list(numbers), list(numbers.values()), color=rl.plots.COLOURS[0])
+    ax.bar_label(drawn, fmt="%.2f", padding=3)
     ax.invert_yaxis()
     ax.set_xlim(0, 1)
-    ax.set_xlabel(xlabel)
+    ax.set_xlabel("test accuracy")
     return fig
 
 
-bars(measured, "Bars: the accuracy of one network in four ways of evaluating it.", "test accuracy")
+bars(measured, "Bars: the test accuracy of one network in five ways of evaluating it.")
 
 # %%
-right, *in_training_mode = measured.values()
-print("sorted or one by one: less than half as often right:", max(in_training_mode[1:]) < right / 2)
+right, mixed, in_order, single, again = measured.values()
+print("sorted, or one by one: less than half as often right:", max(in_order, single) < right / 2)
+print("afterwards, in inference mode, less often right than before:", again < right)
 
 # %% [markdown]
-# The same network, the same pictures. With mixed batches nothing seems wrong, which is why the mistake stays hidden. With batches of one class, BN takes away just what the
-# pictures have in common. A single picture is judged by its own mean and variance. An answer must not depend on who else is in the batch.
+# The same network, the same pictures. With mixed batches nothing seems wrong, which is why the mistake stays hidden. From batches of one class, BN takes
+# away just what the pictures have in common. A single picture is judged by its own mean and variance. An answer must not depend on who else is in the
+# batch.
+#
+# The last bar shows a second damage: in training mode, each batch also moves BN's statistics. The evaluation has changed the network. (`set_weights` has put
+# them back.)
 #
 # ### Another preprocessing than in training
 #
-# The pictures were divided by 255 for training. For its prediction at the end, the experiment takes another function, made for another network: it swaps the colours' order and subtracts ImageNet's mean.
+# The pictures were divided by 255 for training. For its prediction at the end, the experiment takes a function that was made for another network,
+# `preprocess_input`: it turns round the order of the colours and subtracts ImageNet's mean colour.
 
 # %%
 pictures = data.test.images.astype("float32")
@@ -429,10 +474,14 @@ prepared = {
     "of another network": other,
 }
 measured = {name: accuracy(given, data.test.labels) for name, given in prepared.items()}
-bars(measured, "Bars: accuracy with three ways of preparing the same pictures.", "test accuracy")
+bars(measured, "Bars: test accuracy with three ways of preparing the same pictures.")
+
+# %%
+print("both less often right:", max(list(measured.values())[1:]) < measured["as in training"])
 
 # %% [markdown]
-# Divided twice, every picture is nearly black to the network, and it gives them all one answer: 1 in 10 is right. That is why the models of `rl.train` hold their preprocessing themselves.
+# Divided twice, every picture is nearly black to the network, and it gives all of them one answer. Prepared for another network, they look strange, and the
+# network still answers without complaint. That is why the models that `rl.train` returns hold their preprocessing themselves.
 #
 # ### One seed for all layers
 #
@@ -549,11 +598,7 @@ for trainable in (True, False):
 # %%
 keras.utils.set_random_seed(0)
 measured["from random weights"] = fit(with_new_head(keras.models.clone_model(backbone)), 1e-3, 15)
-bars(
-    measured,
-    "Bars: test accuracy of frozen, fine-tuned and newly trained networks.",
-    "test accuracy",
-)
+bars(measured, "Bars: test accuracy of frozen, fine-tuned and newly trained networks.")
 
 # %%
 print("random weights < frozen < fine-tuned:", sorted(measured, key=measured.get))
