@@ -190,7 +190,7 @@ EXAMPLE_ACCURACY = Table(
 )
 IMAGENET = Table(
     title="ResNets on ImageNet, shortcut B with BN, no convolution bias",
-    source=f"parameters and multiply-adds: {COUNTED}; errors: {RESNET_PAPER}, tables 3 and 4",
+    source=f"parameters and multiply-adds: {COUNTED}; errors: {RESNET_PAPER}, tables 2 and 3",
     columns={
         "depth": "layers",
         "parameters": _EXACT,
