@@ -168,7 +168,7 @@ def table(runs):
     return "\n".join(lines)
 
 
-_TABLE = "{:32} {:>6} {:>8} {:>8} {:>7}  {}"
+_TABLE = "{:38} {:>6} {:>8} {:>8} {:>7}  {}"
 
 
 def environment():
