@@ -96,6 +96,7 @@ def _add_training_options(train):
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         help="default: what is fastest on this machine",
     )
+    add("--size", type=int, metavar="N", help="reduce the images to NxN pixels")
     add("--limit", type=int, metavar="N", help="train on the first N images only")
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     add("--deterministic", action="store_true", help="the same bits each time, on one machine")
@@ -127,6 +128,7 @@ def _train(options):
     import keras
 
     from . import datasets, models, records
+    from .batches import shrunk
     from .datasets.base import check_count
     from .execution import best_execution
     from .training import train
@@ -143,6 +145,8 @@ def _train(options):
     data = getattr(datasets, options.dataset)()
     if options.limit is not None:
         data = data.limit(options.limit)
+    if options.size is not None:
+        data = shrunk(data, options.size)
     keras.utils.set_random_seed(options.seed)
     shape = (data.image_shape, data.num_classes)
     model = models.build(options.model, *shape, form=form, dropout=options.dropout)

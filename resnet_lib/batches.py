@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from .augment import offsets, pad_crop_flip
-from .datasets.base import Split
+from .datasets.base import Dataset, Split, check_count
 
 
 class Batches(keras.utils.PyDataset):
@@ -143,6 +143,25 @@ def resized(split, share):
         rows = np.einsum("hr,nrwc->nhwc", high, split.images[part], optimize=True)
         images[part] = np.rint(np.einsum("wk,nhkc->nhwc", wide, rows, optimize=True))
     return Split(images, split.labels)
+
+
+def shrunk(data, size):
+    """Return a smaller copy of a `resnet_lib.datasets.Dataset`: images of size x size pixels.
+
+    Each pixel is an average; `source` says so.
+
+    Raises:
+        ValueError: if `size` is not a whole number from 8 to the images' shorter side, or they are
+            not square.
+    """
+    height, width, _ = data.image_shape
+    if height != width:
+        raise ValueError(f"size: expected square images, received {height}x{width}")
+    size = check_count("size", size, least=min(8, height), most=height)
+    if size == height:
+        return data
+    parts = [resized(part, size / height) for part in (data.train, data.validation, data.test)]
+    return Dataset(*parts, data.class_names, f"{data.source}, reduced to {size}x{size}")
 
 
 def overlaps(old, new):

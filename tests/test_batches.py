@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from resnet_lib import training
-from resnet_lib.batches import Batches, Places, cut, on_device, overlaps, resized
+from resnet_lib import datasets, training
+from resnet_lib.batches import Batches, Places, cut, on_device, overlaps, resized, shrunk
 from resnet_lib.datasets.base import Dataset, Split
 from resnet_lib.execution import Execution
 from resnet_lib.recipes import ONE_CYCLE
@@ -234,3 +234,20 @@ def test_no_image_gets_smaller_than_eight_pixels(side, share, expected):
 def test_a_share_that_is_none_is_refused(share):
     with pytest.raises(ValueError, match=f"share: expected .* received {share}"):
         resized(split(), share)
+
+
+def test_a_whole_data_set_is_reduced_and_says_so():
+    data = datasets.shapes(train=20, validation=10, test=10)
+    small = shrunk(data, 16)
+    assert small.image_shape == (16, 16, 3)
+    assert small.source == f"{data.source}, reduced to 16x16"
+    for part in ("train", "validation", "test"):
+        wanted = resized(getattr(data, part), 0.5).images
+        np.testing.assert_array_equal(getattr(small, part).images, wanted)
+    assert shrunk(data, 32) is data
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(7, "8"), (33, "32"), (16.0, "whole number")])
+def test_a_size_that_is_no_reduction_is_refused(size, nearest):
+    with pytest.raises(ValueError, match=nearest):
+        shrunk(datasets.shapes(train=10, validation=10, test=10), size)

@@ -209,6 +209,7 @@ def test_the_command_line_trains(tmp_path, capsys):
         (["--model", "vgg16"], "resnet20v1"),
         (["--model", "resnet8v1", "--form", "best"], "'example', 'paper', 'standard'"),
         (["--model", "resnet8v1", "--limit", "0"], "1"),
+        (["--model", "resnet8v1", "--size", "64"], "from 8 to 32"),
         (["--model", "resnet8v1", "--dropout", "1"], "below 1"),
         (["--model", "resnet8v1", "--set", "rate=1"], "'batch_size'"),
         (["--model", "resnet8v1", "--set", "momentum=2"], "from 0 to 1"),
