@@ -363,6 +363,37 @@ def _moved(point, shift):
 
 
 @styled
+def over_time(runs, *, title=""):
+    """Draw runs over the processor's time: training loss, validation accuracy, learning rate.
+
+    Args:
+        runs: dict, label -> `resnet_lib.records.Run`.
+        title: a line over the figure, such as the source of the images.
+
+    Returns:
+        Figure with three axes. Minutes are those of all cores together, one point an epoch.
+    """
+    fig, axes = figure(
+        f"Three line plots over CPU minutes for {_listed(runs)}: training loss, validation "
+        "accuracy, learning rate.",
+        columns=3,
+        size=(10, 3),
+    )
+    names = {"loss": "training loss", "val_accuracy": "validation accuracy"}
+    names |= {"learning_rate": "learning rate"}
+    for ax, (key, what) in zip(axes, names.items(), strict=True):
+        for number, (label, run) in enumerate(runs.items()):
+            minutes = np.cumsum(run.history["cpu_seconds"]) / 60
+            values = np.array(run.history[key], float)  # None, in a record, becomes nan.
+            ax.plot(minutes, values, LINES[number % len(LINES)], label=label)
+        _label(ax, "CPU minutes", what, whole=False)
+    _logarithmic(axes[2])
+    axes[0].legend()
+    fig.suptitle(title or " ", fontsize=10)
+    return fig
+
+
+@styled
 def confusion(counts, class_names, *, title=""):
     """Draw which class was taken for which.
 

@@ -11,7 +11,7 @@ from resnet_lib import cifar, inspection, plots, recipes, records, schedules
 
 
 def a_run(epochs=3):
-    metrics = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    metrics = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "cpu_seconds")
     history = {name: [0.5 / (epoch + 1) for epoch in range(epochs)] for name in metrics}
     record = {"model": {"name": "ResNet8v1"}, "dataset": {"source": "ten shapes"}}
     return records.Run(record | {"history": history})
@@ -25,6 +25,20 @@ def gradients():
     return inspection.gradient_norms(MODEL, IMAGES, np.arange(4))
 
 
+def test_over_time_adds_the_seconds_up():
+    run = a_run()
+    run.history["val_accuracy"][0] = None
+    line = plots.over_time({"one": run}).axes[1].lines[0]
+    seconds = 0.5 + 0.25 + 0.5 / 3
+    assert line.get_xdata()[-1] == pytest.approx(seconds / 60)
+    np.testing.assert_allclose(line.get_ydata(), [np.nan, 0.25, 0.5 / 3])
+
+
+def test_a_confusion_matrix_needs_as_many_names():
+    with pytest.raises(ValueError, match=r"3\. Received: counts of shape \(2, 2\)"):
+        plots.confusion([[3, 0], [1, 0]], ["cat", "dog", "bird"])
+
+
 FIGURES = {
     "loss": lambda: plots.loss(a_run()),
     "learning rate of a run": lambda: plots.learning_rate(a_run()),
@@ -34,6 +48,7 @@ FIGURES = {
     "gradient norm": lambda: plots.gradient_norm(MODEL, IMAGES, np.arange(4)),
     "signals": lambda: plots.signals({"a": gradients(), "b": gradients()}, title="two"),
     "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 1]}, ylabel="loss", log=True),
+    "over time": lambda: plots.over_time({"one": a_run(), "two": a_run(5)}, title="two"),
     "confusion": lambda: plots.confusion([[3, 0], [1, 0]], ["cat", "dog"], title="two"),
     "images": lambda: plots.images(IMAGES, list("abcd"), columns=3, alt="Four noise pictures."),
 }
