@@ -215,7 +215,7 @@ compare(by_hand, paper_form, pictures)
 # The library builds three networks that are called ResNet-50: `"applications"`, Keras' one; `"paper"`, as the paper has it; and `"v1.5"`, a later
 # variant that is much used.
 #
-# **Predict.** They have different numbers of parameters. What could Keras' network have that the paper's has not?
+# **Predict.** The first two have different numbers of parameters. What could Keras' network have that the paper's has not?
 
 # %%
 forms = {form: rl.resnet50(form=form) for form in ("applications", "paper", "v1.5")}
