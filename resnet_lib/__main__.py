@@ -117,8 +117,8 @@ def _assignment(text):
 def _records(options):
     from . import records
 
-    runs = {folder.name: records.load(folder) for folder in options.folders} or records.recorded()
-    print(records.table(runs))
+    runs = {str(folder): records.load(folder) for folder in options.folders}
+    print(records.table(runs or records.recorded()))
     return 0
 
 

@@ -253,7 +253,7 @@ def test_the_command_line_lists_runs(run, capsys):
     shown = capsys.readouterr().out
     best = max(run.history["val_accuracy"])
     assert f"{100 * best:.1f}" in shown
-    assert f"{run.folder.name} " in shown
+    assert f"{run.folder} " in shown
     assert run.source in shown
     assert main(["records"]) == 0
     assert main(["records", str(run.folder / "no")]) == 2
