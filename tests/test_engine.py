@@ -552,7 +552,7 @@ def test_the_command_lines_recipes(tmp_path, capsys):
     assert main([*command, "plain8", *options[:-1], "--out", str(tmp_path / "a")]) == 0
     record = records.load(tmp_path / "a").record
     assert (record["recipe"]["epochs"], record["epochs"]) == (2, 1)
-    assert record["notes"] == {"form": "standard"}
+    assert record["notes"]["form"] == "standard"
     options = ["--recipe", "paper", "--stop-after", "1", "--batch-size", "64"]
     assert main([*command, "resnet8v1", *options, "--out", str(tmp_path / "b")]) == 0
     record = records.load(tmp_path / "b").record
