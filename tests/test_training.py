@@ -239,7 +239,8 @@ def test_fields_of_the_recipe_on_the_command_line(tmp_path, monkeypatch):
     assert main([*command.split(), *out, "--resume"]) == 2
     changes = dict(epochs=2, peak=0.1, augment=False, sizes=((1, 1),), anneal="cosine")
     wanted = replace(ONE_CYCLE, **changes, weight_decay=recipes.WeightDecay(0.002))
-    assert asked == [(wanted, "head_dropout", f"python -m resnet_lib {command} {' '.join(out)}")]
+    typed = shlex.join(["python", "-m", "resnet_lib", *command.split(), *out])
+    assert asked == [(wanted, "head_dropout", typed)]
 
 
 def test_what_is_no_assignment_is_refused(capsys):

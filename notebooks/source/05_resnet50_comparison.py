@@ -582,6 +582,7 @@ else:
 print(len(few.train), "pictures to train on:", few.source)
 
 
+# %%
 def with_new_head(backbone):
     head = layers.Dense(few.num_classes, activation="softmax")
     return keras.Model(backbone.input, head(backbone.output))
