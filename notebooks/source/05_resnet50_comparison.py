@@ -646,8 +646,9 @@ bars(by_start, "Bars: test accuracy of frozen, fine-tuned and newly trained netw
 print("from the worst to the best:", *sorted(by_start, key=by_start.get), sep="\n    ")
 
 # %% [markdown]
-# From random weights, so few pictures teach the network next to nothing: of ten classes, one in ten is a guess. With features that were learnt from
-# other pictures, photographs of animals and vehicles, they go a good way, although the drawn shapes look like none of these.
+# From random weights, so few drawn pictures teach the network next to nothing: of ten classes, one in ten is a guess. With features that were learnt from
+# other pictures, photographs of animals and vehicles, they go a good way, although the drawn shapes look like none of these. (Other pictures, another
+# order: with the hand signs of the full profile, the frozen backbone comes last. Fine-tuned, it is the best there as well.)
 #
 # ImageNet's weights are the usual choice, and the steps are the same. They need a connection for the first download, pooling behind the last feature map, and the
 # preprocessing that goes with them:
