@@ -405,6 +405,9 @@ def confusion(counts, class_names, *, title=""):
 
     Returns:
         Figure. A square is the darker, the larger its share of its row is.
+
+    Raises:
+        ValueError: if there are not as many names as rows and columns.
     """
     counts = np.asarray(counts)
     number = len(counts)

@@ -25,11 +25,13 @@ class Run:
         folder: the run's folder, a Path; None if nothing was kept on disk.
         model: the trained `keras.Model`, images of 0-255 in, probabilities out; None in a run
             that was loaded (see `load_model`).
+        model_file: name of the trained model's file in the folder.
     """
 
     record: dict
     folder: Path | None = None
     model: object = None
+    model_file: str = MODEL
 
     @property
     def history(self):
@@ -37,12 +39,19 @@ class Run:
         return self.record["history"]
 
     @property
+    def best_accuracy(self):
+        """The best validation accuracy, from 0 to 1; 0 before the first epoch."""
+        return max(
+            (value for value in self.history["val_accuracy"] if value is not None), default=0
+        )
+
+    @property
     def source(self):
         """Which images the results are for."""
         return self.record["dataset"]["source"]
 
     def load_model(self):
-        """Load model.keras from the run's folder; FileNotFoundError if it is not there."""
+        """Load the trained model from the run's folder; FileNotFoundError if it is not there."""
         import keras
 
         from .cifar import DEPTHS, allow_depth
@@ -52,11 +61,11 @@ class Run:
                 "Nothing was kept of this run, which was trained without `out`: use `run.model`."
             )
         allow_depth(max(largest for _, _, largest in DEPTHS.values()))
-        path = Path(self.folder) / MODEL
+        path = Path(self.folder) / self.model_file
         if not path.is_file():
             raise FileNotFoundError(
-                f"Expected the run's model, {MODEL}, beside its record in {self.folder}. Found no "
-                "such file: put it back, or train again into a new folder."
+                f"Expected the run's model, {self.model_file}, beside its record in {self.folder}. "
+                "Found no such file: put it back, or train again into a new folder."
             )
         return keras.saving.load_model(path)
 
@@ -134,11 +143,12 @@ def load(folder):
             f"Expected a record of format {FORMAT}. Received: {path} of format {record['format']}; "
             "a newer resnet_lib can read it."
         )
-    return Run(record, path.parent)
+    model_file = MODEL if path.name == RECORD else path.with_suffix(Path(MODEL).suffix).name
+    return Run(record, path.parent, model_file=model_file)
 
 
 def recorded():
-    """Load the runs that come with the library, without their models.
+    """Load the runs that come with the library; of some, the model comes as well (`zoo.names`).
 
     Returns:
         dict, name -> Run, sorted by name: "resnet50-signs-seed0", ….
@@ -154,13 +164,12 @@ def table(runs):
     """
     lines = [_TABLE.format("run", "epochs", "CPU min", "valid. %", "test %", "on")]
     for name, run in runs.items():
-        accuracies = [value for value in run.history["val_accuracy"] if value is not None]
         lines.append(
             _TABLE.format(
                 name,
                 len(run.history["loss"]),
                 f"{sum(run.history['cpu_seconds']) / 60:.1f}",
-                f"{100 * max(accuracies, default=0):.1f}",
+                f"{100 * run.best_accuracy:.1f}",
                 f"{100 * run.record['results']['test_accuracy_best']:.1f}",
                 run.source,
             )

@@ -24,9 +24,7 @@ def load_trained(name):
     Raises:
         ValueError: if there is none of that name.
     """
-    import keras
-
-    return keras.saving.load_model(_path(name))
+    return _run(name).load_model()
 
 
 def card(name):
@@ -37,26 +35,27 @@ def card(name):
     Raises:
         ValueError: if there is none of that name.
     """
-    record = records.load(_path(name).with_suffix(".json")).record
-    recipe, results, dataset = record["recipe"], record["results"], record["dataset"]
+    run = _run(name)
+    record, test = run.record, run.record["results"]["test_accuracy_best"]
+    recipe, dataset = record["recipe"], record["dataset"]
     sizes = "{:,} training, {:,} validation and {:,} test images".format(*dataset["sizes"])
     shape = "x".join(map(str, dataset["image_shape"]))
-    chosen_on, test = max(record["history"]["val_accuracy"]), results["test_accuracy_best"]
     return "\n".join(
         [
             f"{name}: {record['model']['name']}, "
             f"{record['model']['trainable_parameters']:,} trainable parameters",
             f"images:   {shape}, values 0-255; the preprocessing is inside",
             f"classes:  {', '.join(dataset['classes'])}",
-            f"trained:  on {dataset['source']}; {sizes}",
+            f"trained:  on {run.source}; {sizes}",
             f"recipe:   {recipe['name']}, {recipe['epochs']} epochs, seed {record['seed']}",
-            f"accuracy: validation {chosen_on:.1%}, which the epoch was chosen on; test {test:.1%}",
+            f"accuracy: validation {run.best_accuracy:.1%}, which the epoch was chosen on; "
+            f"test {test:.1%}",
             "limits:   knows these classes and no others, and names one of them for any image;"
             " not tried on images from elsewhere",
         ]
     )
 
 
-def _path(name):
-    known = {each: records.RECORDED / f"{each}{SUFFIX}" for each in names()}
-    return choose("name", name, known)
+def _run(name):
+    known = {each: records.RECORDED / f"{each}.json" for each in names()}
+    return records.load(choose("name", name, known))
