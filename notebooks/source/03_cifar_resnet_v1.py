@@ -339,7 +339,8 @@ print("the best epoch was chosen on the", results["chosen_on"], "images")
 print("kept in the record:", *results)
 
 # %% [markdown]
-# The record keeps both: the accuracy of the last epoch, and that of the weights which were best on the *validation* images.
+# The record keeps both: the accuracy of the last epoch, and that of the weights which were best on the *validation* images. (`test_confusion` counts which
+# class was taken for which; notebook 5 draws it.)
 # Choosing the best epoch on the *test* images, as much copied code does, makes the number look better than it is.
 #
 # Nothing was kept on disk here. With `out="runs/first"`, the run's folder holds the record, the model and its checkpoints.
