@@ -707,7 +707,7 @@ def test_wrong_prediction_gets_its_diagnosis(verdict, function, words):
 
 
 def test_classes_of_the_judges_pictures_do_not_depend_on_rounding():
-    model, pictures = notebook05._model(), notebook05._pictures()
+    model, pictures = probes.trained_model(), probes.pictures()
     for training in (False, True):
         for picture in pictures:
             lowest, low, *_, high, highest = np.sort(model(one(picture), training=training)[0])
@@ -716,9 +716,9 @@ def test_classes_of_the_judges_pictures_do_not_depend_on_rounding():
 
 
 def test_training_mode_leaves_the_judges_model_as_it_was():
-    model = notebook05._model()
+    model = probes.trained_model()
     before = model.get_weights()
-    model(one(notebook05._pictures()[0]), training=True)
+    model(one(probes.pictures()[0]), training=True)
     assert all(map(np.array_equal, before, model.get_weights()))
 
 

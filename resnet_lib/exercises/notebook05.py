@@ -65,7 +65,6 @@ def judge_shape(answer):
 # 05-predict: the class that a trained model gives one picture
 
 PREDICTION = "model argmax"
-_PICTURE, _CLASSES, _PICTURES = (8, 12, 3), 7, 8
 _PREPROCESSED = (
     "The preprocessing is inside the model, and now happens to the picture a second time, without "
     "an error: hand over the pixels as they are."
@@ -89,7 +88,7 @@ PREDICTION_MISTAKES = {
 
 def judge_prediction(function):
     """Judge a function (model, picture) -> the number of the most probable class, an int."""
-    model, pictures = _model(), _pictures()
+    model, pictures = probes.trained_model(), probes.pictures()
     classes = np.array([_class_of(_predicted(function, model, each)) for each in pictures])
     others = int(np.sum(classes != follow_prediction(PREDICTION)))
     otherwise = (
@@ -102,8 +101,8 @@ def judge_prediction(function):
 
 def follow_prediction(line):
     """Compute the judge's pictures' classes by a line of steps such as PREDICTION: int array."""
-    model = _model()
-    one_by_one = [slice(i, i + 1) for i in range(_PICTURES)]
+    model = probes.trained_model()
+    one_by_one = [slice(i, i + 1) for i in range(probes.PICTURES)]
     steps = {
         "scale": lambda y: y / 255,
         "caffe": keras.applications.resnet.preprocess_input,
@@ -117,46 +116,14 @@ def follow_prediction(line):
         "next": lambda y: y + 1,
         "zero": ops.zeros_like,
     }
-    return probes.follow(line, _pictures().astype("float32"), **steps)
-
-
-def _model():
-    """A model as `rl.train` returns it, but small: takes 0-255, puts out probabilities."""
-    inputs = keras.Input(_PICTURE, name="pixels")
-    x = layers.Rescaling(1 / 255)(inputs)
-    x = layers.Conv2D(6, 4, strides=4)(x)
-    normalise = layers.BatchNormalization(momentum=0.0)
-    x = layers.Flatten()(layers.ReLU()(normalise(x)))
-    x = layers.Dense(_CLASSES, activation="softmax")(x)
-    model = _with_known_weights(keras.Model(inputs, x, name="trained"), seed=894)
-    # The moving statistics become those of all pictures, and stay whatever the reader does.
-    model(_pictures(), training=True)
-    normalise.momentum = 1.0
-    return model
-
-
-def _pictures():
-    """Pictures of six squares, each around the picture's own colour: uint8 array."""
-    rng = np.random.default_rng(1)
-    colours = rng.uniform(30, 225, (_PICTURES, 1, 1, 3))
-    squares = rng.uniform(-60, 60, (_PICTURES, 2, 3, 3)).repeat(4, 1).repeat(4, 2)
-    return (colours + squares).clip(0, 255).astype("uint8")
-
-
-def _with_known_weights(model, seed):
-    """Give every weight of a model a random value, the same in every process."""
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:
-        values = rng.normal(size=weight.shape) / np.sqrt(np.prod(weight.shape[:-1]))
-        weight.assign(np.abs(values) + 0.5 if weight.name == "moving_variance" else values)
-    return model
+    return probes.follow(line, probes.pictures().astype("float32"), **steps)
 
 
 def _predicted(function, model, picture):
     try:
         return call(function, model, picture.copy())
     except Raised as reason:
-        if f"found shape={_PICTURE}" in str(reason):
+        if f"found shape={probes.PICTURE}" in str(reason):
             raise Wrong(
                 f"{reason}. A model takes a batch of pictures: the picture needs an axis in front "
                 "of its height. One picture is a batch of one."
@@ -191,9 +158,9 @@ def _fraction_told(value):
 def _array_told(array):
     """Say what is wrong with an array in place of a class number."""
     found = f"your function returned an array of shape {array.shape}"
-    if array.size == _CLASSES and array.dtype.kind == "f":
+    if array.size == probes.CLASSES and array.dtype.kind == "f":
         return f"{found}: a probability for each class. Which class has the largest?"
-    if array.size == _CLASSES and not array.any():
+    if array.size == probes.CLASSES and not array.any():
         return (
             f"{found}, all zeros: along axis 0 you compare pictures, and there is only one. Look "
             "along the classes."
@@ -310,7 +277,7 @@ def _backbone():
     x = layers.ReLU()(layers.BatchNormalization()(x))
     x = layers.Conv2D(_FEATURES[2], 2)(x)
     x = layers.BatchNormalization()(x)
-    return _with_known_weights(keras.Model(inputs, x, name="backbone"), seed=2)
+    return probes.with_known_weights(keras.Model(inputs, x, name="backbone"), seed=2)
 
 
 def _batch():

@@ -6,6 +6,8 @@ misconception is known, however the code is written.
 
 Steps: `conv` and `bn` take the next weights; `+`, `-`, `*` and `mean` combine with the
 skip, which is the block's input, or what was there at `=`; `skip-relu` is a ReLU on the skip alone.
+
+At the end: a small trained model and its pictures, for what is done with a model.
 """
 
 import re
@@ -236,3 +238,43 @@ def _judge_names(function):
             "one block is right, but two do not fit into one model: layers of both have the same "
             f"name. Begin each layer's name with `name`. ({reason})"
         ) from None
+
+
+# A trained model and its pictures
+
+PICTURE, CLASSES, PICTURES = (8, 12, 3), 7, 8
+
+
+def trained_model():
+    """Return a model as `rl.train` does, but small: takes 0-255, puts out probabilities.
+
+    It is the same at each call, and no call of it in training mode changes it.
+    """
+    inputs = keras.Input(PICTURE, name="pixels")
+    x = layers.Rescaling(1 / 255)(inputs)
+    x = layers.Conv2D(6, 4, strides=4)(x)
+    normalise = layers.BatchNormalization(momentum=0.0)
+    x = layers.Flatten()(layers.ReLU()(normalise(x)))
+    x = layers.Dense(CLASSES, activation="softmax")(x)
+    model = with_known_weights(keras.Model(inputs, x, name="trained"), seed=894)
+    # The moving statistics become those of all pictures, and stay whatever the reader does.
+    model(pictures(), training=True)
+    normalise.momentum = 1.0
+    return model
+
+
+def pictures():
+    """Return pictures of six squares, each around the picture's own colour: uint8 array."""
+    rng = np.random.default_rng(1)
+    colours = rng.uniform(30, 225, (PICTURES, 1, 1, 3))
+    squares = rng.uniform(-60, 60, (PICTURES, 2, 3, 3)).repeat(4, 1).repeat(4, 2)
+    return (colours + squares).clip(0, 255).astype("uint8")
+
+
+def with_known_weights(model, seed):
+    """Give every weight of a model a random value, the same in every process; return the model."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        values = rng.normal(size=weight.shape) / np.sqrt(np.prod(weight.shape[:-1]))
+        weight.assign(np.abs(values) + 0.5 if weight.name == "moving_variance" else values)
+    return model
