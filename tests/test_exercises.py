@@ -1,9 +1,11 @@
 """Each check tells right answers from wrong ones, and the notebooks hold their exercises."""
 
+import math
 import random
 import re
 from copy import deepcopy
-from itertools import chain, combinations
+from fractions import Fraction
+from itertools import chain, combinations, count
 from pathlib import Path
 
 import nbformat
@@ -12,12 +14,21 @@ import pytest
 from nbformat import v4
 
 import resnet_lib as rl
-from resnet_lib import blocks, cifar, exercises
-from resnet_lib.exercises import core, notebook01, notebook02, notebook04, notebook05, probes
+from resnet_lib import blocks, cifar, exercises, recipes, schedules
+from resnet_lib.exercises import (
+    core,
+    notebook01,
+    notebook02,
+    notebook04,
+    notebook05,
+    notebook06,
+    probes,
+)
 
 # After resnet_lib, which prepares the environment for TensorFlow.
 import keras  # isort: skip
-from keras import layers  # isort: skip
+import tensorflow as tf  # isort: skip
+from keras import layers, ops  # isort: skip
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -106,6 +117,23 @@ def with_head(backbone, num_classes, *between, activation="softmax", called=True
     return keras.Model(inputs, layers.Dense(num_classes, activation=activation)(x))
 
 
+def steps_of_the_paper():
+    paper = recipes.PAPER
+    steps = math.ceil(45_000 / paper.batch_size)
+    first = next(epoch for epoch in count(1) if schedules.paper(epoch * steps) < 0.1)
+    return steps, paper.epochs, first
+
+
+def rate_by_one_cycle(step, steps):
+    rising = 0.2 * step / (steps / 10)  # one_cycle counts the steps of its warm-up from 1.
+    falling = schedules.one_cycle(step, steps, peak=0.2, warmup=0.1, anneal="cosine")
+    return rising if step < steps / 10 else falling
+
+
+def both(model, pictures):
+    return (model(pictures) + model(pictures[:, :, ::-1])) / 2
+
+
 RIGHT = {
     "01-residual": lambda: residual,
     "01-gradient": lambda: 1 - 0.3,
@@ -122,6 +150,9 @@ RIGHT = {
     "05-shape": shape_of_stage_3,
     "05-predict": lambda: predict_class,
     "05-finetune": lambda: for_fine_tuning,
+    "06-steps": steps_of_the_paper,
+    "06-rate": lambda: rate_by_one_cycle,
+    "06-flip": lambda: both,
 }
 
 
@@ -192,6 +223,64 @@ def clone_with_the_weights(backbone, num_classes):
     return for_fine_tuning(clone, num_classes)
 
 
+def rate_by_math(step, steps):
+    warm_up = steps // 10
+    if step <= warm_up:
+        return 0.2 * step / warm_up
+    return 0.2 * math.cos(math.pi / 2 * (step - warm_up) / (steps - warm_up)) ** 2
+
+
+def rate_by_numpy(step, steps):
+    t = (step - 0.1 * steps) / (0.9 * steps)
+    return np.where(
+        t < 0, np.interp(step, [0, steps / 10], [0, 0.2]), 0.1 + 0.1 * np.cos(np.pi * t)
+    )
+
+
+def rate_by_operators_of_keras(step, steps):
+    t = ops.maximum((step - steps / 10) / (steps - steps / 10), 0.0)
+    return ops.minimum(2 * step / steps, 0.1 * (1 + ops.cos(math.pi * t)))
+
+
+def rate_by_tensorflow(step, steps):
+    warm_up = tf.constant(steps / 10, "float32")
+    wave = 1 - tf.cos(math.pi * (steps - step) / (steps - warm_up))
+    return 0.2 * tf.minimum(step / warm_up, 1) * (wave / 2 if step > warm_up else 1)
+
+
+def rate_by_keras(step, steps):
+    options = dict(warmup_target=0.2, warmup_steps=steps // 10)
+    return keras.optimizers.schedules.CosineDecay(0.0, 0.9 * steps, **options)(step)
+
+
+def both_in_one_call(model, pictures):
+    views = np.concatenate([pictures, np.flip(pictures, axis=2)])
+    return model.predict(views, verbose=0).reshape(2, len(pictures), -1).mean(axis=0)
+
+
+def both_one_by_one(model, pictures):
+    views = [np.stack([each, np.fliplr(each)]) for each in pictures]
+    return [ops.mean(model(two), axis=0).numpy().tolist() for two in views]
+
+
+def both_by_layers(model, pictures):
+    x = keras.Input(pictures.shape[1:])
+    y = layers.Average()([model(x), model(ops.flip(x, axis=-2))])
+    return keras.Model(x, y)(pictures)
+
+
+def both_by_tensorflow(model, pictures):
+    pictures = tf.constant(pictures, "float32")
+    views = [model(pictures, training=False), model(tf.image.flip_left_right(pictures))]
+    return tf.cast(tf.reduce_mean(views, axis=0), "float64")
+
+
+def both_in_place(model, pictures):
+    found = model.predict_on_batch(pictures) * 0.5
+    pictures[:] = pictures[:, :, ::-1].copy()
+    return found + 0.5 * ops.convert_to_numpy(model(pictures.astype(int)))
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
@@ -222,6 +311,22 @@ def clone_with_the_weights(backbone, num_classes):
         ("05-finetune", sequential),
         ("05-finetune", by_operators_of_keras),
         ("05-finetune", clone_with_the_weights),
+        ("06-steps", [352.0, np.int64(182), 91]),
+        ("06-rate", rate_by_math),
+        ("06-rate", lambda step, steps: np.float32(rate_by_math(step, steps))),
+        ("06-rate", lambda step, steps: np.array(rate_by_math(step, steps), "float16")),
+        ("06-rate", lambda step, steps: Fraction(rate_by_math(step, steps))),
+        ("06-rate", lambda step, steps: keras.Variable(rate_by_math(step, steps))),
+        ("06-rate", rate_by_numpy),
+        ("06-rate", rate_by_operators_of_keras),
+        ("06-rate", rate_by_tensorflow),
+        ("06-rate", rate_by_keras),
+        ("06-flip", lambda model, pictures: both(model, pictures).numpy().astype("float16")),
+        ("06-flip", both_in_one_call),
+        ("06-flip", both_one_by_one),
+        ("06-flip", both_by_layers),
+        ("06-flip", both_by_tensorflow),
+        ("06-flip", both_in_place),
     ],
 )
 def test_right_answer_in_another_form_is_correct(verdict, name, answer):
@@ -244,6 +349,8 @@ FUNCTIONS = (
     "04-preactivation",
     "05-predict",
     "05-finetune",
+    "06-rate",
+    "06-flip",
 )
 
 
@@ -373,6 +480,52 @@ WRONG = [
     ("05-shape", (7, 7, 1024), "height: received 7. Each stride of 2 halves"),
     ("05-shape", (10, 1024), "Expected numbers: (height, width, channels)"),
     ("05-shape", "10x10x1024", "Expected numbers: (height, width, channels)"),
+    ("06-steps", (351, 183, 92), "steps of an epoch: received 351. That counts full batches only"),
+    ("06-steps", (391, 164, 82), "an epoch of 50,000 pictures. On how many"),
+    ("06-steps", (390, 164, 82), "And the last batch, which is smaller, is left out"),
+    ("06-steps", (40, 182, 91), "5,000 pictures that are not trained on"),
+    ("06-steps", (39, 182, 91), "5,000 pictures that are not trained on"),
+    ("06-steps", (128, 182, 91), "the number of pictures in a batch"),
+    ("06-steps", (500, 182, 91), "divides steps by pictures"),
+    ("06-steps", (250, 182, 91), "divides steps by pictures"),
+    ("06-steps", (375, 182, 91), "divides steps by pictures"),
+    ("06-steps", (45_000, 182, 91), "counts pictures"),
+    ("06-steps", (50_000, 182, 91), "counts pictures"),
+    ("06-steps", (64_000, 182, 91), "the whole run"),
+    ("06-steps", (353, 182, 91), "the last, smaller one included"),
+    ("06-steps", (45_000 / 128, 182, 91), "351.5625, no whole number. What is left after"),
+    ("06-steps", (352, 181, 91), "epochs: received 181. So many epochs end before the last step"),
+    ("06-steps", (352, 183, 91), "counts full batches only"),
+    ("06-steps", (352, 163, 91), "an epoch of 50,000 pictures"),
+    ("06-steps", (352, 164, 91), "an epoch of 50,000 pictures"),
+    ("06-steps", (352, 165, 91), "an epoch of 50,000 pictures"),
+    ("06-steps", (352, 90, 91), "do not reach the end"),
+    ("06-steps", (352, 91, 182), "do not reach the end"),
+    ("06-steps", (352, 136, 91), "do not reach the end"),
+    ("06-steps", (352, 137, 91), "do not reach the end"),
+    ("06-steps", (352, 200, 91), "the widely copied example's run"),
+    ("06-steps", (352, 500, 91), "divides steps by pictures"),
+    ("06-steps", (352, 300, 91), "How many steps have so many epochs"),
+    ("06-steps", (352, 64_000 / 352, 91), "no whole number. An epoch in which the run ends"),
+    ("06-steps", (352, 182, 90), "first division: received 90. So many epochs are over"),
+    ("06-steps", (352, 182, 92), "counts full batches only"),
+    ("06-steps", (352, 182, 81), "an epoch of 50,000 pictures"),
+    ("06-steps", (352, 182, 82), "an epoch of 50,000 pictures"),
+    ("06-steps", (352, 182, 83), "an epoch of 50,000 pictures"),
+    ("06-steps", (352, 182, 136), "for the second time"),
+    ("06-steps", (352, 182, 137), "for the second time"),
+    ("06-steps", (352, 182, 181), "the end of the run"),
+    ("06-steps", (352, 182, 182), "the end of the run"),
+    ("06-steps", (352, 182, 250), "divides steps by pictures"),
+    ("06-steps", (352, 182, 32_000), "That is the step"),
+    ("06-steps", (352, 182, 1), "Which steps are in that epoch"),
+    ("06-steps", (352, 182, 32_000 / 352), "An epoch that has begun counts"),
+    ("06-steps", (352, 182, float("nan")), "received nan, no whole number"),
+    ("06-steps", (352, 182, None), "Expected numbers: (steps of an epoch, epochs, first division)"),
+    ("06-steps", (352, 182), "Expected numbers: (steps of an epoch, epochs, first division)"),
+    ("06-steps", "352, 182, 91", "Expected numbers: (steps of an epoch, epochs, first division)"),
+    ("06-steps", np.array([352, 182, 91]), "Expected numbers: (steps of an epoch, epochs"),
+    ("06-steps", 352, "Expected numbers: (steps of an epoch, epochs, first division)"),
 ]
 
 
@@ -508,6 +661,104 @@ def fine_tuning_of(line):
     return with_this_head
 
 
+CLOCKS = {
+    "tenth": lambda step, steps: step / (steps / 10),
+    "tenth-from-1": lambda step, steps: (step + 1) / (steps / 10),
+    "tenth-whole": lambda step, steps: step // (steps / 10),
+    "run": lambda step, steps: step / steps,
+    "rest": lambda step, steps: (step - steps / 10) / (steps - steps / 10),
+    "rest-whole": lambda step, steps: (step - steps / 10) // (steps - steps / 10),
+    "rest-but-one": lambda step, steps: (step - steps / 10) / (steps - 1 - steps / 10),
+    "rest-by-run": lambda step, steps: (step - steps / 10) / steps,
+    "run-by-rest": lambda step, steps: step / (steps - steps / 10),
+}
+CURVES = {
+    "line": lambda t: 0.2 * t,
+    "square": lambda t: 0.2 * t * t,
+    "peak": lambda t: 0.2,
+    "zero": lambda t: 0,
+    "down": lambda t: 0.2 - 0.2 * t,
+    "cosine": lambda t: 0.1 * (1 + math.cos(math.pi * t)),
+    "cosine-doubled": lambda t: 0.2 * (1 + math.cos(math.pi * t)),
+    "cosine-bare": lambda t: 0.2 * math.cos(math.pi * t),
+    "cosine-bare-half": lambda t: 0.1 * math.cos(math.pi * t),
+    "cosine-up": lambda t: 0.1 * (1 - math.cos(math.pi * t)),
+    "cosine-quarter": lambda t: 0.2 * math.cos(math.pi / 2 * t),
+    "cosine-quarter-raised": lambda t: 0.1 * (1 + math.cos(math.pi / 2 * t)),
+    "cosine-full": lambda t: 0.1 * (1 + math.cos(2 * math.pi * t)),
+    "cosine-degrees": lambda t: 0.1 * (1 + math.cos(180 * t)),
+    "cosine-no-pi": lambda t: 0.1 * (1 + math.cos(t)),
+    "sine": lambda t: 0.2 * math.sin(math.pi * t),
+    "sine-quarter": lambda t: 0.2 * math.sin(math.pi / 2 * t),
+    "sine-quarter-down": lambda t: 0.2 * (1 - math.sin(math.pi / 2 * t)),
+    "sine-raised": lambda t: 0.1 * (1 + math.sin(math.pi * t)),
+}
+
+
+def rate_of(line):
+    rise, fall = line.split()
+
+    def rate(step, steps):
+        word, clock = (rise, "tenth") if step < steps / 10 else (fall, "rest")
+        curve, _, other = word.partition(":")
+        return CURVES[curve](CLOCKS[other or clock](step, steps))
+
+    return rate
+
+
+def normalised(y):
+    return y / y.sum(axis=1, keepdims=True)
+
+
+def both_of(line):
+    """Return a function that computes a line of steps; two views stand in a list."""
+
+    def function(model, pictures):
+        def run(y, training=False):
+            if isinstance(y, list):
+                return [run(each, training) for each in y]
+            return np.array(model(y, training=training))
+
+        return written(
+            line,
+            **{name: lambda y, axes=axes: [y, np.flip(y, axes)] for name, axes in AXES.items()},
+            **{name: lambda y, combine=combine: combine(*y) for name, combine in COMBINE.items()},
+            **{
+                "scale": lambda y: [each / 255 for each in y],
+                "caffe": lambda y: [
+                    keras.applications.resnet.preprocess_input(each.astype("float32")) for each in y
+                ],
+                "model": run,
+                "model-in-training": lambda y: run(y, training=True),
+                "normalise": normalised,
+                "softmax": lambda y: normalised(np.exp(y)),
+            },
+        )(pictures)
+
+    return function
+
+
+AXES = {
+    "mirror": 2,
+    "upside-down": 1,
+    "colours": -1,
+    "order": 0,
+    "turn": (1, 2),
+    "every-axis": None,
+}
+COMBINE = {
+    "average": lambda a, b: (a + b) / 2,
+    "sum": lambda a, b: a + b,
+    "first": lambda a, b: a,
+    "second": lambda a, b: b,
+    "half-second": lambda a, b: a + b / 2,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "product": lambda a, b: a * b,
+    "geometric": lambda a, b: np.sqrt(a * b),
+    "blend": lambda a, b: (a.astype(float) + b) / 2,
+    "blend-uint8": lambda a, b: (a + b) / 2,
+}
 TABLES = {
     "01-residual": (residual_of, notebook01.RESIDUAL, notebook01.RESIDUAL_MISTAKES),
     "02-identity-block": (block_of, notebook02.IDENTITY_BLOCK, notebook02.IDENTITY_MISTAKES),
@@ -518,10 +769,14 @@ TABLES = {
     ),
     "05-predict": (predict_of, notebook05.PREDICTION, notebook05.PREDICTION_MISTAKES),
     "05-finetune": (fine_tuning_of, notebook05.FINE_TUNING, notebook05.FINE_TUNING_MISTAKES),
+    "06-rate": (rate_of, notebook06.RATE, notebook06.RATE_MISTAKES),
+    "06-flip": (both_of, notebook06.FLIP, notebook06.FLIP_MISTAKES),
 }
 FOLLOW = {
     "05-predict": notebook05.follow_prediction,
     "05-finetune": notebook05.follow_fine_tuning,
+    "06-rate": notebook06.follow_rate,
+    "06-flip": notebook06.follow_flip,
 }
 LINES = [(name, line, text) for name, table in TABLES.items() for line, text in table[2].items()]
 
@@ -843,6 +1098,190 @@ def test_frozen_batch_normalisation_keeps_its_statistics_whatever_its_call_says(
     assert not np.any(norm.moving_mean)
 
 
+# Wrong answers: the learning rate of a step
+
+
+def rate(rise="line", fall="cosine"):
+    return rate_of(f"{rise} {fall}")
+
+
+def times(factor):
+    return lambda step, steps: factor * rate()(step, steps)
+
+
+def scaled(line, rising=1, falling=1):
+    """Return a line's function, with rates multiplied in the first tenth and in the rest."""
+
+    def function(step, steps):
+        return (rising if step < steps / 10 else falling) * rate_of(line)(step, steps)
+
+    return function
+
+
+def warmed_up_for(length):
+    def function(step, steps):
+        if step < length:
+            return 0.2 * step / length
+        return 0.1 * (1 + math.cos(math.pi * (step - length) / (steps - length)))
+
+    return function
+
+
+def one_cycle(step, steps):
+    return schedules.one_cycle(step, steps, peak=0.2, warmup=0.1, anneal="cosine")
+
+
+def for_64000(step, steps):
+    t = (step - steps / 10) / (64_000 - 6_400)
+    return 0.2 * step / (steps / 10) if t < 0 else 0.1 * (1 + math.cos(math.pi * t))
+
+
+def changed(value, when):
+    """Return a function that gives another value than the right rate `when(step, steps)`."""
+    return lambda step, steps: value if when(step, steps) else rate()(step, steps)
+
+
+RATES = [
+    (one_cycle, "the warm-up counts its steps from 1"),
+    (times(5), "the shape is right, but its top is 1, not PEAK. PEAK is missing"),
+    (times(0.5), "the shape is right, but its top is 0.1, not PEAK."),
+    (times(-1), "the shape is right, but its top is -0.2, not PEAK."),
+    (times(0), "the rate is 0 at each step of each run"),
+    (lambda step, steps: 0.2, "the rate is 0.2 at each step of each run"),
+    (lambda step, steps: np.float32(1e-3), "the rate is 0.001 at each step of each run"),
+    (scaled("line cosine", rising=5), "in the first tenth the shape is right, but its top is 1"),
+    (
+        scaled("line cosine", falling=5),
+        "after the first tenth the shape is right, but its top is 1",
+    ),
+    (warmed_up_for(10), "The warm-up has no fixed length"),
+    (warmed_up_for(5), "The warm-up has no fixed length"),
+    (warmed_up_for(6400), "The warm-up has no fixed length"),
+    (lambda step, steps: rate()(step, 64_000), "in runs of any length: `steps` is unused"),
+    (lambda step, steps: rate()(step, 400), "in runs of any length: `steps` is unused"),
+    (for_64000, "right in a run of 64000 steps, not in one of 120"),
+    (rate("peak", "down"), "there is no warm-up"),
+    (rate("square", "down"), "rises with the square"),
+    (rate("line:run", "down"), "gets only a tenth of the way"),
+    (rate("line:tenth-from-1", "cosine-full"), "counts its steps from 1"),
+    (rate("cosine-full", "cosine"), "rate(0, 120) is 0.2. The line begins at 0"),
+    (rate("sine-raised", "cosine"), "rate(0, 120) is 0.1. The line begins at 0"),
+    (rate("sine", "cosine"), "rate(3, 120) is 0.1414. That is not on the straight line"),
+    (changed(0.3, lambda step, steps: step == steps / 10), "rate(12, 120) is 0.3. There the warm"),
+    (changed(0.1, lambda step, steps: step == steps), "rate(120, 120) is 0.1. There the rate"),
+    (rate("line", "square"), "rate(12, 120) is 0. There the warm-up has just ended"),
+    (changed(0.1, lambda step, steps: step > steps / 10), "not on half a cosine from PEAK to 0"),
+    (changed(None, lambda step, steps: step < steps / 10), "Which way through it has no `return`?"),
+    (changed(None, lambda step, steps: step > 70), "returned None for rate(93, 120), but not for"),
+    (changed(..., lambda step, steps: step > 70), "Which way through it has no `return`?"),
+    (changed("0", lambda step, steps: step == 0), "returned '0' for rate(0, 120). Expected: one"),
+    (changed(1j, lambda step, steps: step == 0), "Expected: one number"),
+    (changed(False, lambda step, steps: step == 0), "returned False for rate(0, 120)"),
+    (changed(10**400, lambda step, steps: step == 0), "Expected: one number"),
+    (changed(math.nan, lambda step, steps: step == steps), "Expected: a finite number"),
+    (changed(tf.constant(np.inf), lambda step, steps: step == steps), "Expected: a finite number"),
+    (lambda step, steps: [rate()(step, steps)], "of shape (1,). Expected: one number, the rate of"),
+    (lambda step, steps: np.arange(steps), "of shape (120,). Expected: one number, the rate of"),
+    (lambda step, steps: tf.zeros((2, 2)), "<EagerTensor> for rate(0, 120), of shape (2, 2)"),
+    (lambda step, steps: [[1], [1, 2]], "Expected: one number"),
+    (lambda step, steps: rate, "returned the function rate for rate(0, 120). Expected: one number"),
+    (lambda step, steps: keras.Input(()), "returned <KerasTensor> for rate(0, 120)"),
+    (lambda step: 0.2, "your function raised TypeError"),
+    (lambda step, steps: 1 / step, "raised ZeroDivisionError: division by zero, in rate(0, 120)"),
+    (lambda step, steps: [0][step], "IndexError: list index out of range, in"),
+    (0.2, "received 0.2, where a function is expected"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), RATES)
+def test_wrong_rate_gets_its_diagnosis(verdict, function, words):
+    said = verdict("06-rate", function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+def test_probes_of_the_rate_are_whole_steps_in_runs_of_whole_tenths():
+    assert all(step == int(step) and steps % 10 == 0 for step, steps in notebook06.PROBES)
+    assert {type(step) for step, _ in notebook06.PROBES} == {int, float}
+
+
+# Wrong answers: a picture and its mirror image
+
+
+def of_both(function):
+    """Return a function that calls `function` on the two views' probabilities."""
+    return lambda model, pictures: function(
+        np.array(model(pictures)), np.array(model(pictures[:, :, ::-1]))
+    )
+
+
+def both_of_other_pictures(model, pictures):
+    return both(model, probes.pictures()[-5:])
+
+
+FLIPS = [
+    (
+        of_both(lambda a, b: np.mean([a, b])),
+        "of shape () for 5 pictures and 7 classes. That is one",
+    ),
+    (
+        of_both(lambda a, b: (a + b).argmax(1)),
+        "of shape (5,) for 5 pictures and 7 classes. That is",
+    ),
+    (of_both(lambda a, b: np.mean([a, b], axis=(0, 1))), "the mean over the pictures, too"),
+    (
+        of_both(lambda a, b: [a, b]),
+        "of shape (2, 5, 7) for 5 pictures and 7 classes. The two stand",
+    ),
+    (of_both(lambda a, b: (a, b)), "one behind the other, not averaged"),
+    (of_both(lambda a, b: np.concatenate([a, b])), "The rows of the mirror images follow"),
+    (of_both(lambda a, b: np.concatenate([a, b], axis=1)), "The two stand side by side"),
+    (
+        of_both(lambda a, b: (a + b)[:2] / 2),
+        "of shape (2, 7) for 5 pictures and 7 classes. Expected",
+    ),
+    (of_both(lambda a, b: (a + b).T / 2), "of shape (7, 5) for 5 pictures and 7 classes. Expected"),
+    (of_both(lambda a, b: (a + b) / 4), "the numbers of a picture add up to 0.5"),
+    (of_both(lambda a, b: a - b), "Probabilities add up to 1"),
+    (of_both(lambda a, b: np.full_like(a, np.nan)), "add up to nan"),
+    (of_both(lambda a, b: np.eye(7)[(a + b).argmax(1)]), "5 of 5 pictures get other probabilities"),
+    (of_both(lambda a, b: (a + 2 * b) / 3), "5 of 5 pictures get other probabilities"),
+    (both_of_other_pictures, "5 of 5 pictures get other probabilities"),
+    (of_both(lambda a, b: np.vstack([a[:1], (a + b)[1:] / 2])), "1 of 5 pictures get other"),
+    (of_both(lambda a, b: np.eye(7, dtype="uint8")[:5]), "5 of 5 pictures get other probabilities"),
+    (of_both(lambda a, b: {"a": a}), "no array of numbers. Expected: a row for each picture"),
+    (of_both(lambda a, b: str(a)), "no array of numbers"),
+    (of_both(lambda a, b: a > b), "no array of numbers"),
+    (of_both(lambda a, b: a + 1j), "no array of numbers"),
+    (of_both(lambda a, b: [[1], [1, 2]]), "no array of numbers"),
+    (lambda model, pictures: (x for x in [1]), "returned <generator>, no array of numbers"),
+    (lambda model, pictures: model, "returned <Functional>, no array of numbers"),
+    (lambda model, pictures: model(keras.Input((8, 12, 3))), "returned <KerasTensor>, no array"),
+    (
+        lambda model, pictures: pictures,
+        "of shape (5, 8, 12, 3) for 5 pictures and 7 classes. Those",
+    ),
+    (lambda model, pictures: both(model, pictures[0]), "A model takes a batch of pictures"),
+    (lambda model, pictures: model(np.rot90(pictures, axes=(1, 2))), "have changed places"),
+    (lambda model, pictures: model(pictures.swapaxes(1, 2)), "have changed places"),
+    (lambda model, pictures: model(pictures[np.newaxis]), "`pictures` is a batch already"),
+    (lambda model, pictures: model(pictures[:, :4]), "found shape=(5, 4, 12, 3)"),
+    (lambda model: model, "your function raised TypeError"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), FLIPS)
+def test_wrong_mean_of_mirror_images_gets_its_diagnosis(verdict, function, words):
+    said = verdict("06-flip", function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+def test_no_axis_of_the_pictures_for_the_mirror_image_passes_for_another():
+    shape = notebook06._pictures().shape
+    assert len({*shape, probes.CLASSES}) == 5
+
+
 # Whatever the answer
 
 
@@ -910,7 +1349,16 @@ def test_garbage_gets_a_sentence(verdict, name, answer):
 
 
 @pytest.mark.parametrize(
-    "name", ["01-residual", "02-identity-block", "03-depth", "05-predict", "05-finetune"]
+    "name",
+    [
+        "01-residual",
+        "02-identity-block",
+        "03-depth",
+        "05-predict",
+        "05-finetune",
+        "06-rate",
+        "06-flip",
+    ],
 )
 def test_error_of_the_readers_function_is_told(verdict, name):
     said = verdict(name, raises(TypeError("Add() takes no list")))

@@ -9,10 +9,10 @@ The solutions stand in the notebooks, folded.
 
 import difflib
 
-from . import notebook01, notebook02, notebook03, notebook04, notebook05
+from . import notebook01, notebook02, notebook03, notebook04, notebook05, notebook06
 from .core import told, verdict
 
-_NOTEBOOKS = (notebook01, notebook02, notebook03, notebook04, notebook05)
+_NOTEBOOKS = (notebook01, notebook02, notebook03, notebook04, notebook05, notebook06)
 _EXERCISES = {name: each for module in _NOTEBOOKS for name, each in module.EXERCISES.items()}
 
 __all__ = ["check", "hint", "names"]

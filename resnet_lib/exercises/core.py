@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 WIDTH = 88
+NOTHING_RETURNED = "your function returns nothing. Write its body, up to `return`."
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def call(function, *args, **options):
         )
     result = guarded(function, *args, **options)
     if is_undone(result):
-        raise NotDone("your function returns nothing. Write its body, up to `return`.")
+        raise NotDone(NOTHING_RETURNED)
     return result
 
 
