@@ -404,3 +404,24 @@ def test_tests_of_the_images_say_why_they_are_skipped(tmp_path, folder, outcome)
         text=True,
     )
     assert outcome in process.stdout
+
+
+# What the benchmarks have measured
+
+
+def test_the_ratios_of_the_readme_are_those_that_the_benchmarks_printed():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    printed = "\n".join(
+        path.read_text() for path in (ROOT / "benchmarks" / "results").glob("*.txt")
+    )
+    spread = r"(\d\.\d\d) \((\d\.\d\d)%s(\d\.\d\d)\)"
+    ratios = {tuple(map(float, found)) for found in re.findall(spread % " to ", printed)}
+    # Some are told the other way round: how fast we are on a second setting of ours.
+    inverse = {(1 / middle, 1 / most, 1 / least) for middle, least, most in ratios}
+    claimed = re.findall(spread % "–", readme)
+    assert len(claimed) == 6
+    for found in claimed:
+        close = pytest.approx(tuple(map(float, found)), abs=0.006)
+        assert any(close == ratio for ratio in ratios | inverse), found
+    assert "geometric mean 3.67, 95 % interval 2.72 to 4.96" in printed
+    assert "3.67 (95 % interval 2.72–4.96, 5 seeds)" in readme
