@@ -10,6 +10,7 @@ A profile says how much work a notebook does: "quick" fits a laptop, "full" trai
 import functools
 import io
 import json
+import logging
 import os
 import sys
 from contextlib import ExitStack, suppress
@@ -68,7 +69,9 @@ def prepare() -> None:
 
     - TF_ENABLE_ONEDNN_OPTS becomes 1 and TF_CPP_MIN_LOG_LEVEL becomes 2, each unless it is set;
     - Keras and TensorFlow are imported, and the devices are listed, with file descriptor 2 muted,
-      while Python's own warnings, logging and tracebacks still reach the screen.
+      while Python's own warnings, logging and tracebacks still reach the screen;
+    - TensorFlow's warning that functions are traced too often is dropped: each model's functions
+      are traced for each shape of a batch, and a notebook has many models.
 
     Set TF_CPP_MIN_LOG_LEVEL=0 beforehand to see everything: then nothing is muted. Do so, too, to
     learn why a GPU is not found.
@@ -84,6 +87,8 @@ def prepare() -> None:
     elif _keras_backend() == "tensorflow":
         _set_environment()
         _import_keras()
+        if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
+            logging.getLogger("tensorflow").addFilter(_says_no_retracing)
 
 
 def _say_too_late() -> None:
@@ -113,6 +118,10 @@ def _import_keras() -> None:
         # Without a GPU, TensorFlow logs an error when it first looks for one, so it looks now.
         # Listing leaves the runtime uninitialised: devices and threads can still be configured.
         tensorflow.config.list_physical_devices()
+
+
+def _says_no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def _keras_backend() -> str:

@@ -113,6 +113,18 @@ def test_log_level_0_shows_everything(python, fake):
     assert finished.stderr == "import chatter\ndevice chatter\n"
 
 
+@pytest.mark.parametrize(("level", "told"), [("2", False), ("0", True)])
+def test_retracing_is_told_at_log_level_0_alone(python, level, told):
+    program = (
+        "import resnet_lib\nimport tensorflow as tf\n"
+        "for number in range(9):\n    tf.function(lambda: tf.constant(number))()\n"
+        "tf.get_logger().warning('something else')"
+    )
+    errors = python(program, TF_CPP_MIN_LOG_LEVEL=level).stderr
+    assert ("triggered tf.function retracing" in errors) is told
+    assert "something else" in errors
+
+
 def test_devices_can_still_be_configured(python):
     program = """
 import resnet_lib
