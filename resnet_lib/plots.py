@@ -428,7 +428,8 @@ def confusion(counts, class_names, *, title=""):
         colour = "white" if shares[row, column] > 0.5 else "black"
         where = dict(ha="center", va="center", fontsize=8)
         ax.text(column, row, counts[row, column], color=colour, **where)
-    ax.set_xticks(range(number), class_names, rotation=45 if number > 6 else 0)
+    slant = dict(rotation=45, ha="right", rotation_mode="anchor") if number > 6 else {}
+    ax.set_xticks(range(number), class_names, **slant)
     ax.set_yticks(range(number), class_names)
     ax.grid(False)
     ax.set_xlabel("answer")
