@@ -188,6 +188,23 @@ EXAMPLE_ACCURACY = Table(
         (1001, None, 92.39, None, 95.08, None, None),
     ),
 )
+RESNET20_REPRODUCTIONS = Table(
+    title="ResNet-20 v1 on CIFAR-10 by others, after 200 epochs",
+    source="the README files of the repositories on GitHub",
+    columns={
+        "name": "repository",
+        "recipe": "what differs from the paper's recipe",
+        "accuracy": "test accuracy, %",
+    },
+    data=(
+        ("akamaster/pytorch_resnet_cifar10", "200 epochs", 91.73),
+        (
+            "chenyaofo/pytorch-cifar-models",
+            "cosine, Nesterov momentum, weight decay 5e-4, batches of 256",
+            92.60,
+        ),
+    ),
+)
 IMAGENET = Table(
     title="ResNets on ImageNet, shortcut B with BN, no convolution bias",
     source=f"parameters and multiply-adds: {COUNTED}; errors: {RESNET_PAPER}, tables 2 and 3",

@@ -3,12 +3,14 @@
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 from .execution import cpuinfo
+from .paper import EXAMPLE_ACCURACY
 
 RECORD = "record.json"
 MODEL = "model.keras"
@@ -159,25 +161,66 @@ def recorded():
 def table(runs):
     """Return a table of runs as text: what was trained on what, for how long, and how well.
 
+    Beside each run stands what was published for a network of its name, in the publisher's own form
+    and after about 200 epochs: see `published`.
+
     Args:
         runs: dict, name -> Run.
+
+    Returns:
+        str: a heading, then for each set of images a line and under it its runs. Accuracies are in
+        %; "flip" is the test accuracy with mirror images. "60/200" epochs: the run was stopped
+        after 60 of its recipe's 200. A dash: there is no such number.
     """
-    lines = [_TABLE.format("run", "epochs", "CPU min", "valid. %", "test %", "on")]
-    for name, run in runs.items():
-        lines.append(
-            _TABLE.format(
-                name,
-                len(run.history["loss"]),
-                f"{sum(run.history['cpu_seconds']) / 60:.1f}",
-                f"{100 * run.best_accuracy:.1f}",
-                f"{100 * run.record['results']['test_accuracy_best']:.1f}",
-                run.source,
-            )
-        )
-    return "\n".join(lines)
+    lines = [_TABLE.format("run", *_COLUMNS)]
+    for source in sorted({run.source for run in runs.values()}):
+        lines.append(source)
+        for name, run in runs.items():
+            if run.source == source:
+                lines.append(_TABLE.format(f"  {name}", *_numbers(run)))
+    return "\n".join(line.rstrip() for line in lines)
 
 
-_TABLE = "{:38} {:>6} {:>8} {:>8} {:>7}  {}"
+_COLUMNS = ("epochs", "CPU min", "valid.", "test", "flip", "paper", "example")
+_TABLE = "{:40}" + "{:>8}" * len(_COLUMNS)
+
+
+def _numbers(run):
+    """Return what stands in a run's line of the table, as text."""
+    done, planned = len(run.history["loss"]), run.record["recipe"]["epochs"]
+    results = run.record["results"]
+    accuracies = (run.best_accuracy, results["test_accuracy_best"])
+    accuracies += (results.get("test_accuracy_flip"),)
+    return (
+        str(done) if done == planned else f"{done}/{planned}",
+        f"{sum(run.history['cpu_seconds']) / 60:.1f}",
+        *("–" if accuracy is None else f"{accuracy:.1%}"[:-1] for accuracy in accuracies),
+        *("–" if accuracy is None else f"{accuracy:.2f}" for accuracy in published(run)),
+    )
+
+
+def published(run):
+    """Return the published test accuracies that a run can be held against.
+
+    Args:
+        run: Run.
+
+    Returns:
+        (the paper's, the Keras example's), in %, from `paper.EXAMPLE_ACCURACY`; None where there is
+        none, and where the run's images are not CIFAR-10's, or smaller.
+    """
+    dataset, (kind, depth) = run.record["dataset"], _kind_and_depth(run.record["model"]["id"])
+    whole = dataset["source"].startswith("CIFAR-10") and dataset["image_shape"] == [32, 32, 3]
+    rows = {row.depth: row for row in EXAMPLE_ACCURACY.rows}
+    if not whole or kind is None or depth not in rows:
+        return None, None
+    return getattr(rows[depth], f"{kind}_paper"), getattr(rows[depth], kind)
+
+
+def _kind_and_depth(model_id):
+    """Return ("v1" or "v2", the depth) of a network for CIFAR-10; (None, None) of another."""
+    match = re.fullmatch(r"resnet(\d+)(v[12])", model_id)
+    return (match[2], int(match[1])) if match else (None, None)
 
 
 def environment():

@@ -1,7 +1,13 @@
 """The runs and the trained networks that come with the library."""
 
 import json
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
 import textwrap
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +15,21 @@ import pytest
 
 import resnet_lib as rl
 from resnet_lib import records, zoo
+from resnet_lib.__main__ import _parser, _recipe, main
 
+ROOT = Path(__file__).parents[1]
 RUNS = records.recorded()
+# Their first epoch is repeated in a test.
+REPEATED = (
+    "resnet50-signs-seed0",
+    "plain20-cifar10-16x16",
+    "resnet29v2-paper-cifar10-16x16",
+    "resnet20v1-cifar10",
+)
+REPEATED = (
+    "resnet20v1-shapes",
+    *(pytest.param(name, marks=pytest.mark.images) for name in REPEATED),
+)
 
 
 @pytest.fixture(params=zoo.names())
@@ -22,7 +41,7 @@ def name(request):
 def test_a_record_is_whole(run):
     record, epochs = run.record, len(run.history["loss"])
     assert record["format"] == records.FORMAT
-    assert record["epochs"] == record["recipe"]["epochs"] == epochs
+    assert record["epochs"] == epochs <= record["recipe"]["epochs"]
     assert "stopped" not in record
     assert {len(values) for values in run.history.values()} == {epochs}
     assert rl.recipes.Recipe.from_dict(record["recipe"])
@@ -38,14 +57,113 @@ def test_a_record_is_small(run):
     assert len(json.dumps(run.record, indent=1)) < 20_000
 
 
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+def test_a_records_command_says_what_was_done(run):
+    record = run.record
+    *program, verb = shlex.split(record["notes"]["command"])[:4]
+    options = _parser().parse_args(shlex.split(record["notes"]["command"])[3:])
+    assert (program, verb) == (["python", "-m", "resnet_lib"], "train")
+    assert options.minutes is None, "elsewhere, other epochs fit into the minutes"
+    assert options.model == record["model"]["id"]
+    assert options.seed == record["seed"]
+    assert options.dropout == record["notes"].get("dropout", 0)
+    assert options.form in (None, record["notes"]["form"])
+    assert _recipe(options, None, None, None, None).as_dict() == record["recipe"]
+    assert (options.stop_after or record["recipe"]["epochs"]) == record["epochs"]
+    assert (options.size or record["dataset"]["image_shape"][0]) == (
+        record["dataset"]["image_shape"][0]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REPEATED)
+def test_a_recorded_command_repeats_its_first_epoch(name, tmp_path):
+    record, out = RUNS[name].record, tmp_path / "again"
+    arguments = shlex.split(record["notes"]["command"])[3:]
+    assert main([*arguments, "--out", str(out), "--stop-after", "1"]) == 0
+    again = records.load(out).record
+    if again["dataset"]["sha256"] != record["dataset"]["sha256"]:
+        pytest.skip("these are other copies of the images than the record's")
+    assert again["history"]["loss"][0] == pytest.approx(record["history"]["loss"][0], rel=0.01)
+
+
 def test_the_table_has_a_line_for_each_run():
-    lines = records.table(RUNS).splitlines()
-    assert [line.split()[0] for line in lines[1:]] == sorted(RUNS)
+    lines = records.table(RUNS).splitlines()[1:]
+    assert sorted(line.split()[0] for line in lines if line.startswith(" ")) == sorted(RUNS)
+    sources = {run.source for run in RUNS.values()}
+    assert sorted(line for line in lines if not line.startswith(" ")) == sorted(sources)
+
+
+def test_the_table_has_the_published_accuracies_and_their_blanks():
+    rows = {line.split()[0]: line.split()[-2:] for line in records.table(RUNS).splitlines()}
+    assert rows["resnet20v1-cifar10"] == ["91.25", "92.16"]
+    assert rows["resnet50-signs-seed0"] == ["–", "–"]
+    assert rows["plain20-cifar10-16x16"] == ["–", "–"]  # Smaller pictures.
+
+
+def run_of(model_id, source="CIFAR-10 (official)", side=32):
+    dataset = {"source": source, "image_shape": [side, side, 3]}
+    return records.Run({"model": {"id": model_id}, "dataset": dataset})
+
+
+@pytest.mark.parametrize(
+    ("run", "wanted"),
+    [
+        (run_of("resnet20v1"), (91.25, 92.16)),
+        (run_of("resnet56v2"), (None, 93.01)),
+        (run_of("resnet110v2"), (93.63, 93.15)),
+        (run_of("resnet1001v2"), (95.08, None)),
+        (run_of("resnet26v1"), (None, None)),
+        (run_of("plain20"), (None, None)),
+        (run_of("resnet50"), (None, None)),
+        (run_of("resnet20v1", side=16), (None, None)),
+        (run_of("resnet20v1", source="drawn shapes"), (None, None)),
+    ],
+)
+def test_published_accuracies(run, wanted):
+    assert records.published(run) == wanted
 
 
 def test_the_readme_has_the_table():
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert textwrap.indent(records.table(RUNS), "    ") in readme
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """The Python of a fresh environment in which the library was installed from its wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source, pip = folder / "source", [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    shutil.copytree(ROOT / "resnet_lib", source / "resnet_lib")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    options = ["--quiet", "--no-deps"]
+    subprocess.run(
+        [*pip, "wheel", *options, "--no-build-isolation", "-w", folder, source], check=True
+    )
+    venv.create(folder / "env")
+    python = folder / "env" / "bin" / "python"
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([*pip, "--python", python, "install", *options, wheel], check=True)
+    # What the library needs is taken from here; a .pth file in that folder, such as that of this
+    # checkout, is not followed.
+    packages = sysconfig.get_path("purelib", vars={"base": str(folder / "env")})
+    Path(packages, "needed.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+def test_the_wheel_brings_the_runs_and_the_networks(elsewhere, tmp_path, name):
+    program = (
+        "import numpy as np, resnet_lib as rl; "
+        f"model = rl.load_trained({name!r}); "
+        "print(rl.__file__, len(rl.records.recorded()), model(np.zeros((1, 32, 32, 3))).shape[1])"
+    )
+    done = subprocess.run(
+        [elsewhere, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    file, runs, classes = done.stdout.split()
+    assert Path(file).is_relative_to(elsewhere.parents[1])
+    assert (int(runs), int(classes)) == (len(RUNS), len(RUNS[name].record["dataset"]["classes"]))
 
 
 def test_each_trained_network_has_a_record_and_a_card(name):
@@ -79,15 +197,34 @@ def test_the_signs_are_those_of_the_records():
     assert hashes == {rl.datasets.sign_digits().sha256}
 
 
-@pytest.mark.images
-def test_the_trained_network_has_its_recorded_accuracy_on_real_pictures():
-    data, record = rl.datasets.cifar10(), RUNS["resnet20v1-cifar10"].record
+DATA = {
+    "resnet20v1-cifar10": rl.datasets.cifar10,
+    "resnet20v1-shapes": rl.datasets.shapes,
+}
+
+
+def test_each_trained_network_is_held_to_its_record():
+    assert sorted(DATA) == list(zoo.names())
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("resnet20v1-cifar10", marks=pytest.mark.images), "resnet20v1-shapes"]
+)
+def test_a_trained_network_has_its_recorded_accuracies(name):
+    data, record = DATA[name](), RUNS[name].record
     if data.sha256 != record["dataset"]["sha256"]:
+        assert "cifar10" in name, "the drawn shapes are the same everywhere"
         pytest.skip("these are other copies of the pictures than the record's")
-    model = rl.load_trained("resnet20v1-cifar10")
-    answers = model.predict(data.test.images, batch_size=256, verbose=0).argmax(axis=1)
-    accuracy = np.mean(answers == data.test.labels)
-    assert accuracy == pytest.approx(record["results"]["test_accuracy_best"], abs=0.001)
+    model, test = rl.load_trained(name), data.test
+    found = model.predict(test.images, batch_size=256, verbose=0)
+    mirrored = model.predict(test.images[:, :, ::-1], batch_size=256, verbose=0)
+    for kind, probabilities in {"best": found, "flip": found + mirrored}.items():
+        accuracy = np.mean(probabilities.argmax(axis=1) == test.labels)
+        recorded = record["results"][f"test_accuracy_{kind}"]
+        assert accuracy == pytest.approx(recorded, abs=0.001), kind
+    counts = np.zeros((data.num_classes, data.num_classes), int)
+    np.add.at(counts, (test.labels, found.argmax(axis=1)), 1)
+    assert np.abs(counts - record["results"]["test_confusion"]).sum() <= 0.002 * len(test)
 
 
 def test_a_recorded_run_without_its_model_says_which_file():
