@@ -6,6 +6,7 @@ notebooks/conftest.py lets it. The tests here hold what nbval does not look at.
 
 import base64
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -437,6 +438,30 @@ def test_a_readers_own_notebook_passes_under_the_command_of_the_readme(tmp_path)
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout
     assert "1 passed" in process.stdout
+
+
+# The full profile
+
+
+@pytest.mark.images
+@pytest.mark.slow
+def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_path):
+    (original,) = NOTEBOOKS.glob("06_*.ipynb")
+    notebook = shutil.copy(original, tmp_path)
+    (command,) = re.findall(r"RESNET_LIB_PROFILE=full (.*)", Path(notebook).read_text())
+    minutes, *command = shlex.split(command.rstrip('",\\n'))
+    assert minutes == "RESNET_LIB_MINUTES=30"
+    command[0] = str(Path(sys.executable).with_name(command[0]))
+    setting = {"RESNET_LIB_PROFILE": "full", "RESNET_LIB_MINUTES": "2"}
+    subprocess.run(command, cwd=tmp_path, env=os.environ | setting, check=True)
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = json.loads((folder / "first" / "record.json").read_text())
+    assert record["dataset"]["source"].startswith("CIFAR-10")
+    assert record["dataset"]["sizes"] == [45_000, 5_000, 10_000]
+    assert record["results"]["test_accuracy_last"] > 0.4
+    (executed,) = set(tmp_path.glob("*.ipynb")) - {tmp_path / original.name}
+    said = [shown(cell) for _, cell in code_cells(nbformat.read(executed, as_version=4))]
+    assert any(re.search(r"^resnet20v1-cifar10: \d+ of 10000 test pictures", each) for each in said)
 
 
 # build.py, on a copy of it with a notebook that needs no TensorFlow
