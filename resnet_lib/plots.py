@@ -371,7 +371,8 @@ def over_time(runs, *, title=""):
         title: a line over the figure, such as the source of the images.
 
     Returns:
-        Figure with three axes. Minutes are those of all cores together, one point an epoch.
+        Figure with three axes. Minutes are those of all cores together, one point an epoch. The
+        learning rate's axis is logarithmic if the runs' largest rates differ tenfold or more.
     """
     fig, axes = figure(
         f"Three line plots over CPU minutes for {_listed(runs)}: training loss, validation "
@@ -387,7 +388,9 @@ def over_time(runs, *, title=""):
             values = np.array(run.history[key], float)  # None, in a record, becomes nan.
             ax.plot(minutes, values, LINES[number % len(LINES)], label=label)
         _label(ax, "CPU minutes", what, whole=False)
-    _logarithmic(axes[2])
+    peaks = [max(run.history["learning_rate"]) for run in runs.values()]
+    if max(peaks) >= 10 * min(peaks):
+        _logarithmic(axes[2])
     axes[0].legend()
     fig.suptitle(title or " ", fontsize=10)
     return fig

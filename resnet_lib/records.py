@@ -207,10 +207,11 @@ def published(run):
 
     Returns:
         (the paper's, the Keras example's), in %, from `paper.EXAMPLE_ACCURACY`; None where there is
-        none, and where the run's images are not CIFAR-10's, or smaller.
+        none, and where the run's images are not CIFAR-10's, or smaller, or not all of them.
     """
     dataset, (kind, depth) = run.record["dataset"], _kind_and_depth(run.record["model"]["id"])
     whole = dataset["source"].startswith("CIFAR-10") and dataset["image_shape"] == [32, 32, 3]
+    whole = whole and dataset["sizes"][0] >= 45_000
     rows = {row.depth: row for row in EXAMPLE_ACCURACY.rows}
     if not whole or kind is None or depth not in rows:
         return None, None

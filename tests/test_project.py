@@ -409,19 +409,61 @@ def test_tests_of_the_images_say_why_they_are_skipped(tmp_path, folder, outcome)
 # What the benchmarks have measured
 
 
-def test_the_ratios_of_the_readme_are_those_that_the_benchmarks_printed():
+def readme_row(beginning):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    printed = "\n".join(
-        path.read_text() for path in (ROOT / "benchmarks" / "results").glob("*.txt")
+    (row,) = re.findall(rf"^\|.*\| {re.escape(beginning)}.*\| (.*) \|$", readme, flags=re.M)
+    return row
+
+
+def printed(file, beginning):
+    text = (ROOT / "benchmarks" / "results" / file).read_text()
+    (line,) = (line for line in text.splitlines() if line.startswith(beginning))
+    return [float(number) for number in re.findall(r"(?<![\w,])\d+\.\d+(?!\d)", line)]
+
+
+# What the README says, and the lines that a benchmark printed.
+RATIOS = {
+    "images/s of a training step": ("train_step.txt", "example, batch 32"),
+    "the same with oneDNN off in": ("train_step.txt", "example, oneDNN off"),
+    "that, with oneDNN limited to AVX2": ("train_step_avx2.txt", "example, oneDNN off"),
+    "against PyTorch 2.14": ("train_step.txt", "PyTorch  "),
+    "that, limited to AVX2": ("train_step_avx2.txt", "PyTorch  "),
+}
+
+
+@pytest.mark.parametrize("row", RATIOS)
+def test_a_ratio_of_the_readme_is_what_the_benchmark_printed(row):
+    middle, least, most = printed(*RATIOS[row])
+    assert readme_row(row) == f"{middle:.2f} ({least:.2f}–{most:.2f})"
+
+
+def test_the_inverse_ratios_of_the_readme():
+    middle, least, most = printed("train_step.txt", "ours, mixed bfloat16")
+    claimed = re.findall(r"\d\.\d\d", readme_row("in bfloat16 against float32"))
+    found = [1 / middle, 1 / most, 1 / least]
+    assert [float(each) for each in claimed] == pytest.approx(found, abs=0.006)
+    (other, *_) = printed("train_step.txt", "PyTorch, bfloat16")
+    claimed = float(readme_row("in bfloat16 against PyTorch in bfloat16"))
+    assert claimed == pytest.approx(other / middle, rel=0.06)  # Two rounded numbers.
+
+
+def test_the_readmes_times_to_accuracy():
+    (middle, low, high) = printed("time_to_accuracy_short.txt", "50 %: geometric mean")
+    row = readme_row("CPU seconds until ResNet-8")
+    assert row == f"{middle:.2f} (95 % interval {low:.2f}–{high:.2f}, 5 seeds)"
+    file = "time_to_accuracy.txt"
+    assert float(readme_row("the same for ResNet-20")) == printed(file, "     75 %")[-2]
+    for least, row in ((10, "until 80 %"), (6.1, "until 85 %")):
+        assert readme_row(row).startswith(f"over {least:g}")
+        assert printed(file, f"     {row[-4:]}")[-2] > least
+
+
+def test_the_readmes_share_of_the_peak():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = ROOT / "benchmarks" / "results"
+    peak, avx2 = (
+        re.search(r"(\d+)% of .* best float32 matrix product", (results / file).read_text())[1]
+        for file in ("train_step.txt", "train_step_avx2.txt")
     )
-    spread = r"(\d\.\d\d) \((\d\.\d\d)%s(\d\.\d\d)\)"
-    ratios = {tuple(map(float, found)) for found in re.findall(spread % " to ", printed)}
-    # Some are told the other way round: how fast we are on a second setting of ours.
-    inverse = {(1 / middle, 1 / most, 1 / least) for middle, least, most in ratios}
-    claimed = re.findall(spread % "–", readme)
-    assert len(claimed) == 6
-    for found in claimed:
-        close = pytest.approx(tuple(map(float, found)), abs=0.006)
-        assert any(close == ratio for ratio in ratios | inverse), found
-    assert "geometric mean 3.67, 95 % interval 2.72 to 4.96" in printed
-    assert "3.67 (95 % interval 2.72–4.96, 5 seeds)" in readme
+    assert f"ResNet-20 reaches {peak} % of the processor's peak" in readme
+    assert f"and {avx2} % where that is limited to AVX2" in readme

@@ -1,6 +1,7 @@
 """The runs and the trained networks that come with the library."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,8 +15,8 @@ import numpy as np
 import pytest
 
 import resnet_lib as rl
-from resnet_lib import records, zoo
-from resnet_lib.__main__ import _parser, _recipe, main
+from resnet_lib import models, records, zoo
+from resnet_lib.__main__ import _form, _parser, _recipe, main
 
 ROOT = Path(__file__).parents[1]
 RUNS = records.recorded()
@@ -57,33 +58,63 @@ def test_a_record_is_small(run):
     assert len(json.dumps(run.record, indent=1)) < 20_000
 
 
+SOURCES = {"cifar10": "CIFAR-10", "shapes": "ten shapes", "sign_digits": "Sign-Language-Digits"}
+
+
+def told(command):
+    """Return what a command of a record asks for: what the record should say was done."""
+    *program, verb = shlex.split(command)[:4]
+    assert (program, verb) == (["python", "-m", "resnet_lib"], "train")
+    options = _parser().parse_args(shlex.split(command)[3:])
+    assert options.minutes is None, "elsewhere, other epochs fit into the minutes"
+    assert options.limit is None, "no record has fewer pictures so far"
+    builder, depth = models.parse_model_id(options.model)
+    recipe = _recipe(options, None, None, depth, None)
+    return {
+        "model": options.model,
+        "form": options.form or _form(builder, options.recipe),
+        "dropout": options.dropout,
+        "recipe": recipe.as_dict(),
+        "epochs": options.stop_after or recipe.epochs,
+        "images": SOURCES[options.dataset],
+        "size": options.size,
+        "seed": options.seed,
+        "deterministic": options.deterministic,
+        "precision": options.precision or "mixed_bfloat16",  # The best of the machine that trained.
+    }
+
+
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 def test_a_records_command_says_what_was_done(run):
-    record = run.record
-    *program, verb = shlex.split(record["notes"]["command"])[:4]
-    options = _parser().parse_args(shlex.split(record["notes"]["command"])[3:])
-    assert (program, verb) == (["python", "-m", "resnet_lib"], "train")
-    assert options.minutes is None, "elsewhere, other epochs fit into the minutes"
-    assert options.model == record["model"]["id"]
-    assert options.seed == record["seed"]
-    assert options.dropout == record["notes"].get("dropout", 0)
-    assert options.form in (None, record["notes"]["form"])
-    assert _recipe(options, None, None, None, None).as_dict() == record["recipe"]
-    assert (options.stop_after or record["recipe"]["epochs"]) == record["epochs"]
-    assert (options.size or record["dataset"]["image_shape"][0]) == (
-        record["dataset"]["image_shape"][0]
-    )
+    record, dataset = run.record, run.record["dataset"]
+    reduced = re.search(r"reduced to (\d+)x", run.source)
+    assert told(record["notes"]["command"]) == {
+        "model": record["model"]["id"],
+        "form": record["notes"]["form"],
+        "dropout": record["notes"]["dropout"],
+        "recipe": record["recipe"],
+        "epochs": record["epochs"],
+        "images": next(name for name in SOURCES.values() if run.source.startswith(name)),
+        "size": int(reduced[1]) if reduced else None,
+        "seed": record["seed"],
+        "deterministic": record["deterministic"],
+        "precision": record["execution"]["precision"],
+    }
+    assert not reduced or dataset["image_shape"][0] == int(reduced[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REPEATED)
-def test_a_recorded_command_repeats_its_first_epoch(name, tmp_path):
+def test_a_recorded_command_repeats_its_first_epoch(name, tmp_path, monkeypatch):
     record, out = RUNS[name].record, tmp_path / "again"
     arguments = shlex.split(record["notes"]["command"])[3:]
+    data = getattr(rl.datasets, _parser().parse_args(arguments).dataset)()
+    original = rl.batches.shrunk(data, record["dataset"]["image_shape"][0])
+    if original.sha256 != record["dataset"]["sha256"]:
+        pytest.skip("these are other copies of the images than the record's")
     assert main([*arguments, "--out", str(out), "--stop-after", "1"]) == 0
     again = records.load(out).record
-    if again["dataset"]["sha256"] != record["dataset"]["sha256"]:
-        pytest.skip("these are other copies of the images than the record's")
+    assert again["dataset"] == record["dataset"]
     assert again["history"]["loss"][0] == pytest.approx(record["history"]["loss"][0], rel=0.01)
 
 
@@ -101,8 +132,8 @@ def test_the_table_has_the_published_accuracies_and_their_blanks():
     assert rows["plain20-cifar10-16x16"] == ["–", "–"]  # Smaller pictures.
 
 
-def run_of(model_id, source="CIFAR-10 (official)", side=32):
-    dataset = {"source": source, "image_shape": [side, side, 3]}
+def run_of(model_id, source="CIFAR-10 (official)", side=32, images=45_000):
+    dataset = {"source": source, "image_shape": [side, side, 3], "sizes": [images, 5000, 10_000]}
     return records.Run({"model": {"id": model_id}, "dataset": dataset})
 
 
@@ -117,7 +148,8 @@ def run_of(model_id, source="CIFAR-10 (official)", side=32):
         (run_of("plain20"), (None, None)),
         (run_of("resnet50"), (None, None)),
         (run_of("resnet20v1", side=16), (None, None)),
-        (run_of("resnet20v1", source="drawn shapes"), (None, None)),
+        (run_of("resnet20v1", source="ten shapes"), (None, None)),
+        (run_of("resnet20v1", images=2000), (None, None)),
     ],
 )
 def test_published_accuracies(run, wanted):
@@ -141,7 +173,7 @@ def elsewhere(tmp_path_factory):
     subprocess.run(
         [*pip, "wheel", *options, "--no-build-isolation", "-w", folder, source], check=True
     )
-    venv.create(folder / "env")
+    venv.create(folder / "env", symlinks=True)
     python = folder / "env" / "bin" / "python"
     (wheel,) = folder.glob("*.whl")
     subprocess.run([*pip, "--python", python, "install", *options, wheel], check=True)
@@ -159,7 +191,7 @@ def test_the_wheel_brings_the_runs_and_the_networks(elsewhere, tmp_path, name):
         "print(rl.__file__, len(rl.records.recorded()), model(np.zeros((1, 32, 32, 3))).shape[1])"
     )
     done = subprocess.run(
-        [elsewhere, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+        [elsewhere, "-I", "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     file, runs, classes = done.stdout.split()
     assert Path(file).is_relative_to(elsewhere.parents[1])

@@ -31,7 +31,7 @@ _DROPPED = (
     "That counts full batches only. The last batch of an epoch is smaller, and a step like the "
     "others."
 )
-_ALL_PICTURES = "That takes an epoch of 50,000 pictures. On how many of them does the paper train?"
+_ALL_PICTURES = "That takes an epoch of 50,000 pictures. On how many of them does this run train?"
 _KEPT_APART = "That is an epoch of the 5,000 pictures that are not trained on."
 _BY_BATCH = "That divides steps by pictures: 128 is the size of a batch, not of an epoch."
 _SECOND = "By then the rate is divided for the second time."
