@@ -448,8 +448,9 @@ def test_a_readers_own_notebook_passes_under_the_command_of_the_readme(tmp_path)
 def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_path):
     (original,) = NOTEBOOKS.glob("06_*.ipynb")
     notebook = shutil.copy(original, tmp_path)
-    (command,) = re.findall(r"RESNET_LIB_PROFILE=full (.*)", Path(notebook).read_text())
-    minutes, *command = shlex.split(command.removesuffix('\\n",'))
+    texts = "\n".join(cell.source for cell in nbformat.read(notebook, as_version=4).cells)
+    (command,) = re.findall(r"^ +RESNET_LIB_PROFILE=full (.*)$", texts, flags=re.M)
+    minutes, *command = shlex.split(command)
     assert minutes == "RESNET_LIB_MINUTES=30"
     command[0] = str(Path(sys.executable).with_name(command[0]))
     setting = {"RESNET_LIB_PROFILE": "full", "RESNET_LIB_MINUTES": "2"}
