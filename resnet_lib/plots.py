@@ -388,8 +388,9 @@ def over_time(runs, *, title=""):
             values = np.array(run.history[key], float)  # None, in a record, becomes nan.
             ax.plot(minutes, values, LINES[number % len(LINES)], label=label)
         _label(ax, "CPU minutes", what, whole=False)
-    peaks = [max(run.history["learning_rate"]) for run in runs.values()]
-    if max(peaks) >= 10 * min(peaks):
+    rates = [run.history["learning_rate"] for run in runs.values()]
+    peaks = [max(each) for each in rates if each]
+    if peaks and max(peaks) >= 10 * min(peaks):
         _logarithmic(axes[2])
     axes[0].legend()
     fig.suptitle(title or " ", fontsize=10)

@@ -209,19 +209,15 @@ def published(run):
         (the paper's, the Keras example's), in %, from `paper.EXAMPLE_ACCURACY`; None where there is
         none, and where the run's images are not CIFAR-10's, or smaller, or not all of them.
     """
-    dataset, (kind, depth) = run.record["dataset"], _kind_and_depth(run.record["model"]["id"])
+    dataset = run.record["dataset"]
     whole = dataset["source"].startswith("CIFAR-10") and dataset["image_shape"] == [32, 32, 3]
     whole = whole and dataset["sizes"][0] >= 45_000
-    rows = {row.depth: row for row in EXAMPLE_ACCURACY.rows}
-    if not whole or kind is None or depth not in rows:
+    match = re.fullmatch(r"resnet(\d+)(v[12])", run.record["model"]["id"])
+    rows = {str(row.depth): row for row in EXAMPLE_ACCURACY.rows}
+    if not whole or match is None or match[1] not in rows:
         return None, None
-    return getattr(rows[depth], f"{kind}_paper"), getattr(rows[depth], kind)
-
-
-def _kind_and_depth(model_id):
-    """Return ("v1" or "v2", the depth) of a network for CIFAR-10; (None, None) of another."""
-    match = re.fullmatch(r"resnet(\d+)(v[12])", model_id)
-    return (match[2], int(match[1])) if match else (None, None)
+    row, kind = rows[match[1]], match[2]
+    return getattr(row, f"{kind}_paper"), getattr(row, kind)
 
 
 def environment():

@@ -34,6 +34,19 @@ def test_over_time_adds_the_seconds_up():
     np.testing.assert_allclose(line.get_ydata(), [np.nan, 0.25, 0.5 / 3])
 
 
+def test_over_time_takes_a_logarithmic_rate_where_rates_lie_far_apart():
+    small, other = a_run(), a_run()
+    small.history["learning_rate"] = [rate / 10 for rate in small.history["learning_rate"]]
+    for runs, scale in (((small, small), "linear"), ((small, other), "log"), ((other,), "linear")):
+        rates = plots.over_time(dict(enumerate(runs))).axes[2]
+        assert rates.get_yscale() == scale
+
+
+def test_over_time_shows_a_run_that_was_stopped_in_its_first_epoch():
+    assert len(plots.over_time({"stopped": a_run(0), "whole": a_run()}).axes) == 3
+    assert len(plots.over_time({"stopped": a_run(0)}).axes) == 3
+
+
 def test_a_confusion_matrix_needs_as_many_names():
     with pytest.raises(ValueError, match=r"3\. Received: counts of shape \(2, 2\)"):
         plots.confusion([[3, 0], [1, 0]], ["cat", "dog", "bird"])
