@@ -6,7 +6,7 @@
 | blocks in each of the three stages, n          | 2  | 3  | 6  | 12  | 18  | 111  |
 
 Forms. "example": the code that most people copy, to the last parameter. "paper": the networks of
-the two papers. "standard" (v1 and plain): what today's reproductions use. `FORMS_V1` and
+the two papers. "standard" (v1 and plain): what many reproductions use. `FORMS_V1` and
 `FORMS_V2` say what each of them is. Parameters are asserted against `resnet_lib.paper`.
 """
 

@@ -99,7 +99,7 @@ V1_STANDARD_FORM = Table(
 )
 TABLE_3_PREACTIVATION = Table(
     title="Pre-activation networks on CIFAR-10",
-    source=f"{PREACTIVATION_PAPER}, table 3; parameters: table 5 and section 4.2",
+    source=f"{PREACTIVATION_PAPER}, table 3; parameters: table 4",
     columns={
         "depth": "layers",
         "block": "block of the network",

@@ -37,7 +37,11 @@ class Run:
 
     @property
     def history(self):
-        """Lists of one number an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate."""
+        """Lists of one number an epoch.
+
+        loss, accuracy, val_loss, val_accuracy, learning_rate, seconds (on the clock) and
+        cpu_seconds (of all cores together).
+        """
         return self.record["history"]
 
     @property

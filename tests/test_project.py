@@ -467,6 +467,16 @@ def test_the_readmes_times_to_accuracy():
         assert printed(file, f"     {row[-4:]}")[-2] > least
 
 
+def test_the_readmes_ratio_of_each_quick_benchmark():
+    given = [f"{printed('budget.txt', f'{minutes} minutes')[-1]:.2f}" for minutes in (1, 2)]
+    assert readme_row("time that a run takes") == ", ".join(given)
+    (*_, faster) = printed("input_pipeline.txt", "pad_crop_flip, constant, batch 32")
+    assert readme_row("images/s of padded random crops") == f"{faster:.0f}"
+    assert readme_row("time of `import resnet_lib`") == f"{printed('imports.txt', 'ratio')[0]:.2f}"
+    (ratio,) = printed("build_time.txt", "     ratio")
+    assert readme_row("time to build ResNet-1001") == f"{ratio:.2f}"
+
+
 def test_the_readmes_share_of_the_peak():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     results = ROOT / "benchmarks" / "results"

@@ -27,6 +27,7 @@ REPEATED = (
     pytest.param("plain20-cifar10-16x16", marks=pytest.mark.images),
     pytest.param("resnet29v2-paper-cifar10-16x16", marks=pytest.mark.images),
     pytest.param("resnet20v1-cifar10", marks=pytest.mark.images),
+    pytest.param("resnet20v1-example-cifar10", marks=pytest.mark.images),
 )
 
 

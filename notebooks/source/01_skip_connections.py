@@ -95,8 +95,8 @@ def plain_block(x, **options):
 
 # %% [markdown]
 # A network is one layer, then blocks, then the mean of each channel and a softmax. Its depth counts the layers
-# with weights that lie one behind another: the first, two in each block, the last. `stream` keeps what the first
-# layer and each block put out, because you will want to look at it.
+# with weights that lie one behind another: the first, two in each block, the last. What goes from block to block is
+# the **stream**. The function `stream` keeps what the first layer and each block put out, because you will want to look at it.
 
 
 # %%
@@ -153,7 +153,7 @@ rl.plots.curves(
 )
 
 # %% [markdown]
-# The dashed line is the network with 38 layers. It stays above the solid one: more layers, higher loss, on the very
+# The dashed line is the network with 38 layers. From the second epoch on it is above the solid one: more layers, higher loss, on the very
 # images that it trains on.
 
 
@@ -169,14 +169,14 @@ compare("plain", plain)
 
 # %% [markdown]
 # This is **degradation** [1, figure 1]. It is not overfitting: an overfitted network has a *low* training loss. Could it
-# just be slow? The loss is still near ln 4 = 1.39, that of pure guessing; the paper trained its deep plain network three times as
+# just be slow? The loss is still not far below ln 4 = 1.39, that of pure guessing; the paper trained its deep plain network three times as
 # long, and the problem stayed [1, section 4.1]. The better solution exists, we have just described it, and the optimizer does not find
 # it. What is hard to find is
 # a block that does nothing: two convolutions, two normalisations and two ReLUs must together give back what came in.
 #
 # ## The skip, in one line
 #
-# So make doing nothing easy. Let the block compute only the *change* F(x), and add the input:
+# So make doing nothing easy. Let the block's layers, its **branch**, compute only the *change* F(x), and add the input, which skips them:
 #
 # $$y = \mathrm{ReLU}(F(x) + x)$$
 #
@@ -330,7 +330,7 @@ except ValueError as error:
 
 # %% [markdown]
 # The message names both shapes, without the batch. Whenever you meet it, a stride, a padding or a number of channels differs between the
-# block and the skip. Notebook 2 shows the three ways to adapt the skip.
+# block and the skip. Notebook 2 shows how to adapt the skip.
 #
 # ## Add first, then ReLU
 #
@@ -423,7 +423,7 @@ print("largest change by any of the 27 blocks:", max(abs(end - ends[0]).max() fo
 # - The skip: `y = Add()([y, x])` before the last ReLU. A block then learns a change, and no change is easy.
 # - In a plain network with batch normalisation, gradients explode towards the first layers, before training;
 #   the skip keeps them even.
-# - The shapes of both branches must be equal. A ReLU before the addition leaves only growth.
+# - The shapes of branch and skip must be equal. A ReLU before the addition leaves only growth.
 # - A zero gamma in the last normalisation makes a block start as exactly the identity.
 
 # %% [markdown]

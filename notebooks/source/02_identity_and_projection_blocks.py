@@ -89,7 +89,7 @@ print("by counting:", rl.count_multiply_adds(block))
 # %% [markdown]
 # ## When the shape changes
 #
-# Between stages, a network halves height and width and doubles the channels. The first convolution does both,
+# The blocks of a network stand in **stages**: rows of blocks that put out one shape. From stage to stage, it halves height and width and doubles the channels. The first convolution does both,
 # with stride 2. Then x and y no longer have the same shape.
 
 
@@ -220,7 +220,7 @@ for option, error in rl.paper.IMAGENET_34_ERROR.items():
     print(f"ResNet-34, option {option}: {error:.2f} % top-1 error")
 
 # %% [markdown]
-# (ImageNet validation, 10-crop; [1, table 3].) The plain network of 34 layers has 28.54 % [1, table 2]. Next to that, the
+# (Top-1 error is the share of ImageNet's validation pictures whose class is not the network's first answer, here taken over ten crops of each picture [1, table 3].) The plain network of 34 layers has 28.54 % [1, table 2]. Next to that, the
 # differences are small. So the *projections* are not what solves degradation: the identity is enough.
 #
 # ## Your block and the library's
@@ -254,7 +254,7 @@ same(mine, on_its_own(rl.blocks.basic_block, (8, 8, 16), 16, name="b"), (8, 8, 1
 
 # %% [markdown]
 # For the projection block, the weights must come in the same order. Keras lists layers in the order in which the graph needs
-# them; here both list the projection after the second convolution. Were the kernels in another order, `set_weights` would refuse. Two normalisations of
+# them; here both list the projection just before the second convolution. Were the kernels in another order, `set_weights` would refuse. Two normalisations of
 # 32 channels could be exchanged without an error; then the outputs would differ.
 
 # %%

@@ -307,7 +307,7 @@ rl.plots.learning_rate(recipe)
 #
 # The other differences stand in the printed recipe. `warmup` is the share of the steps in which the rate rises to its `peak`, `anneal` how it
 # falls from there. `momentum` with `nesterov` is how SGD remembers earlier gradients. `weight_decay` draws the kernels
-# towards zero, as L2 regularisation does; `"gradient"` says which of three definitions is meant. `bn_momentum` is 0.9, so that the
+# towards zero, as L2 regularisation does; `"gradient"` says which of three definitions is meant (`help(rl.recipes.WeightDecay)`). `bn_momentum` is 0.9, so that the
 # statistics of the BN layers follow within a short run. `normalize` is by channel. `flip_test` also asks the trained network about the mirror
 # image of each test picture. `ema`, an average of the weights over the steps, is not used. Crops, flips and small pictures at the start (`sizes`) are switched off here: so few epochs of drawn shapes get
 # further without.

@@ -57,7 +57,7 @@ for model in (v1, v2):
 # addition. The same seven layers. In v2, BN and ReLU come before each convolution: **pre-activation**. Nothing comes
 # after the addition.
 #
-# Call what runs from addition to addition the **stream**. In v1 it goes through a ReLU in every block, and that ReLU
+# The **stream** (notebook 1) is what runs from addition to addition. In v1 it goes through a ReLU in every block, and that ReLU
 # sets whatever is negative to zero.
 #
 # **Predict.** In an untrained v1 network, what share of the stream does the ReLU of a block set to zero? Half? More
@@ -198,13 +198,13 @@ print(inspect.getsource(library).split('"""')[2])
 # ## The first block of a stage
 #
 # Where the shape changes, the stream itself has to change: a projection. What should feed the projection: the stream as
-# it is, or the stream after BN and ReLU? The paper activates first and lets both branches take the result [2,
+# it is, or the stream after BN and ReLU? The paper activates first and lets branch and projection take the result [2,
 # appendix]. In the library, this is `preactivation="shared"`:
 
 
 # %%
 def first_v2(x, filters, filters_out, strides):
-    x = bn_relu(x)  # before both branches
+    x = bn_relu(x)  # before branch and projection
     y = conv(x, filters, 1, strides)
     y = conv(bn_relu(y), filters, 3)
     y = conv(bn_relu(y), filters_out, 1)

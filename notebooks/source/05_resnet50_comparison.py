@@ -3,7 +3,7 @@
 #
 # Afterwards you can
 #
-# - build ResNet-50 from the bottleneck block of notebook 2, and prove that it is the one in `keras.applications`;
+# - build the paper's ResNet-50 from the bottleneck block of notebook 2, and prove that the library's is the one in `keras.applications`;
 # - say what sets the library's ResNet-50, the paper's and "v1.5" apart, and account for each parameter;
 # - tell ResNet-50 from ResNet-56, and say why the depth alone tells you little;
 # - compare ways to train it on a small set of photographs, and see four mistakes that spoil such a comparison;
@@ -237,7 +237,7 @@ for kind in rl.inspection.KINDS:
 print(f"{'all':24}" + "".join(f"{sum(by_kind[form].values()):>14,}" for form in forms))
 
 # %% [markdown]
-# Biases in the convolutions, which the BN behind each of them takes off again (notebook 2). And the number that Keras' summary ends with also counts the moving
+# Biases in the convolutions, which the BN behind each of them takes off again (notebook 2). And the total in Keras' summary also counts the moving
 # statistics of BN, which are not trained:
 
 # %%
@@ -311,7 +311,7 @@ for large, small in (("ResNet-18", "ResNet-20"), ("ResNet-50", "ResNet-56")):
 #
 # ## Photographs of hands
 #
-# To compare them in practice, train them. ImageNet takes days on many GPUs; take a small set of photographs, hand signs for the digits 0 to 5 [2], reduced to
+# To compare them in practice, train them. ImageNet takes far longer than a notebook can; take a small set of photographs, hand signs for the digits 0 to 5 [2], reduced to
 # 64x64. A well-known experiment had another set of the same signs: 1,080 pictures for training, 120 for testing [3]. It reports:
 
 # %%
@@ -380,7 +380,7 @@ for way, name in ways.items():
 # %% [markdown]
 # The second run ends with its training pictures known by heart, and is wrong about one in ten hands that it has not seen. Augmentation gives other crops
 # in every epoch. They are harder than the whole pictures of the validation; that is why a run can be right less often in training. With dropout on top,
-# 25 epochs are short: the third run is no better than the second. Without dropout, the first is. (2 and 3 have one seed each; a few pictures more or
+# 25 epochs are short: by its best validation accuracy and by its test accuracy, the third run is no better than the second. Without dropout, the first is. (2 and 3 have one seed each; a few pictures more or
 # less mean little.)
 #
 # ResNet-20 ends right about all validation pictures.
@@ -499,7 +499,7 @@ print("of a class, or one by one: less than half as often:", max(of_a_class, sin
 print(f"arrays of the network that the evaluation has changed: {moved} of {len(kept)}")
 
 # %% [markdown]
-# The same network, the same pictures. With mixed batches nothing seems wrong, which is why the mistake stays hidden. In a batch of one class, BN subtracts
+# The same network, the same pictures (one by one: every sixth of them). With mixed batches nothing seems wrong, which is why the mistake stays hidden. In a batch of one class, BN subtracts
 # just what tells this class from the others. A single picture is judged by its own mean and variance. An answer must not depend on who else is in the
 # batch.
 #
@@ -510,7 +510,7 @@ print(f"arrays of the network that the evaluation has changed: {moved} of {len(k
 #
 # The pictures were divided by 255 for training. For its prediction at the end, the experiment takes a function that was made for another network,
 # `preprocess_input`: it turns round the order of the colours, subtracts ImageNet's mean colour, and does *not* divide by 255. Your network divides by 255
-# inside; to give it the same, the cell multiplies by 255 first. And a third mistake of this kind: to divide before the network does.
+# inside; to give it the same, the cell multiplies by 255 first. And one more mistake of this kind: to divide before the network does.
 
 # %%
 pictures = data.test.images.astype("float32")
@@ -688,7 +688,7 @@ if rl.profile() == "full":
 # %% [markdown]
 # ## Summary
 #
-# - ResNet-50: a stem that takes 224x224 to 56x56, then 3, 4, 6 and 3 bottleneck blocks. Equal weights, equal outputs: it is the one in `keras.applications`.
+# - ResNet-50: a stem that takes 224x224 to 56x56, then 3, 4, 6 and 3 bottleneck blocks. Equal weights, equal outputs: the library's is the one in `keras.applications`, and yours is the paper's.
 # - Three networks go by the name: with biases, without, and with the stride on the 3x3.
 # - ResNet-56 belongs to another family, with a thirtieth of the parameters. On few pictures, small networks can be the better ones.
 # - Evaluate in inference mode, prepare pictures as in training, seed once, decide on validation pictures.

@@ -41,7 +41,8 @@ def sign_digits(data_dir=None, download=True, *, classes=(0, 1, 2, 3, 4, 5), siz
     """Load hand signs: for the digits 0 to 5, 961 training, 120 validation and 156 test images.
 
     Split by signer, so that no hand is in two parts. This rests on an inference, for the signers
-    are not labelled: see `photos`. Signers 0 to 172 are for training, 173 to 192 for validation,
+    are not labelled: each showed the digits in rising order, so a new one begins wherever the
+    digit fails to increase. Signers 0 to 172 are for training, 173 to 192 for validation,
     193 to 219 for testing. The images of a part are in the order of their photos' numbers.
 
     The folder `Sign-Language-Digits-Dataset` is looked for in this order: in `data_dir` if it is
