@@ -159,6 +159,21 @@ def test_the_readme_has_the_table():
     assert textwrap.indent(records.table(RUNS), "    ") in readme
 
 
+def test_the_readmes_times_of_two_recorded_runs():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+    def minutes(name, accuracy):
+        history = RUNS[name].history
+        ends = np.cumsum(history["cpu_seconds"]) / 60
+        reached = ends[np.array(history["val_accuracy"]) >= accuracy]
+        return f"{reached[0]:.1f}" if len(reached) else f"more than {ends[-1] // 10 * 10:.0f}"
+
+    names = ("resnet20v1-15epochs-cifar10", "resnet20v1-example-cifar10")
+    times = [minutes(name, accuracy) for accuracy in (0.75, 0.80, 0.85) for name in names]
+    claim = "level at 75 % ({} and {} CPU minutes); 80 % takes {} and {}, and 85 % takes {} and {}."
+    assert claim.format(*times) in readme
+
+
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory):
     """The Python of a fresh environment in which the library was installed from its wheel."""
