@@ -423,8 +423,8 @@ for depth in (20, 56):
 # %% [markdown]
 # ### Two networks called ResNet-29 v2
 #
-# Notebook 4 told the paper's v2 from the widely copied one, which is wider. Which is the better one, for the same time? `for_budget` was asked for as many epochs of each as fit into 6 minutes.
-# Both took longer than that:
+# Notebook 4 told the paper's v2 from the widely copied one, which is wider. Which is the better one, for the same time? Both were to take about six minutes, and were given 17 and 14 epochs.
+# They took longer, and not equally long:
 
 # %%
 forms = {}
@@ -445,7 +445,7 @@ for form, accuracy in best.items():
     print(f"{form}: {accuracy:.1%} of {size:,} validation pictures, standard error {error:.1%}")
 
 # %% [markdown]
-# Look at the middle. At the same minute the paper's form is ahead for most of the time, partly because its rate falls sooner. The example's form, with 2.7 times the parameters and 14 % more processor time, ends one
+# Look at the middle. At the same minute the paper's form is ahead for most of the time, partly because its rate falls sooner. The example's form, with 2.7 times the parameters and 14 % more processor time (no more than these times vary), ends one
 # point ahead. (The losses on the left hold the penalty of weight decay, which is larger for more weights; they cannot be compared.)
 #
 # Is one point much? Had 5,000 other pictures been drawn for validation, each accuracy would have come out a little different, typically by its **standard error**, $\sqrt{p(1-p)/N}$ for an accuracy of $p$ on $N$ pictures. The standard error of the difference of
