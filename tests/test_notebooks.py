@@ -453,7 +453,8 @@ def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_pa
     minutes, *command = shlex.split(command)
     assert minutes == "RESNET_LIB_MINUTES=30"
     command[0] = str(Path(sys.executable).with_name(command[0]))
-    setting = {"RESNET_LIB_PROFILE": "full", "RESNET_LIB_MINUTES": "2"}
+    # Four minutes, for a busy machine may need more than two for one epoch.
+    setting = {"RESNET_LIB_PROFILE": "full", "RESNET_LIB_MINUTES": "4"}
     subprocess.run(command, cwd=tmp_path, env=os.environ | setting, check=True)
     (folder,) = (tmp_path / "runs").iterdir()
     record = json.loads((folder / "first" / "record.json").read_text())
