@@ -365,17 +365,15 @@ rl.plots.over_time(lengths, title=hour.source)
 # %%
 for label, run in {**lengths, "example, cut off": pair["example"]}.items():
     minutes, last = sum(run.history["cpu_seconds"]) / 60, run.history["val_accuracy"][-1]
-    print(
-        f"{label:18}{minutes:5.1f} CPU minutes, validation accuracy {run.best_accuracy:.1%}", end=""
-    )
-    print(f" (in the last epoch {last:.1%})")
+    best = f"validation accuracy {run.best_accuracy:.1%} at best"
+    print(f"{label:18}{minutes:5.1f} CPU minutes, {best}, {last:.1%} in the last epoch")
 minutes = np.cumsum(hour.history["cpu_seconds"]) / 60
 as_good = np.array(hour.history["val_accuracy"]) >= lengths["15 epochs"].best_accuracy
 print(f"90 epochs are as good as 15 after {minutes[as_good][0]:.1f} CPU minutes")
 
 # %% [markdown]
 # When the short run ends, the long one's rate is still rising, and its validation accuracy is more than ten points behind. It draws level only when its own rate is down to a sixth of its peak. So decide on your time first, and let the schedule end with it: a long run that
-# is stopped early has not had the part that counts. The short run is also better than what the example's recipe came to in almost five times its processor time. (And its accuracy is that of one lucky epoch; look at its last.)
+# is stopped early has not had the part that counts. The short run is also better than what the example's recipe came to in almost five times its processor time. (And the example's accuracy there is that of one lucky epoch; look at its last.)
 # Ninety epochs, planned as such, bring three points more.
 #
 # ### Degradation, on photographs
