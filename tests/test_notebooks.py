@@ -460,7 +460,7 @@ def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_pa
     record = json.loads((folder / "first" / "record.json").read_text())
     assert record["dataset"]["source"].startswith("CIFAR-10")
     assert record["dataset"]["sizes"] == [45_000, 5_000, 10_000]
-    assert record["results"]["test_accuracy_last"] > 0.2
+    assert record["results"]["test_accuracy_last"] > 0.4
     (executed,) = set(tmp_path.glob("*.ipynb")) - {tmp_path / original.name}
     said = [shown(cell) for _, cell in code_cells(nbformat.read(executed, as_version=4))]
     assert any(re.search(r"^resnet20v1-cifar10: \d+ of 10000 test pictures", each) for each in said)
