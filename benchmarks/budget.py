@@ -10,7 +10,7 @@ import time
 
 import resnet_lib as rl
 
-from resnet_lib.budget import for_budget
+from resnet_lib.training import for_budget
 
 
 def main():

@@ -21,7 +21,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--at-most", type=float, default=1.1, help="largest ratio (default: 1.1)")
     options = parser.parse_args()
-    rl.cifar.allow_depth(options.depth)
+    rl.runtime.allow_depth(options.depth)
     builders = {"resnet_lib": lambda d: rl.resnet_v2((32, 32, 3), d), "copied": copied_v2}
     seconds = {name: [] for name in builders}
     for build in builders.values():  # What happens once only is not measured.

@@ -3,8 +3,8 @@
     python benchmarks/train_step.py
     python benchmarks/train_step.py --isa AVX2 --torch-python /path/to/python
 
-"ours" is `resnet_v1(..., form="standard")` through `fast.speed_up`, trained as ONE_CYCLE says: SGD
-with Nesterov momentum 0.9 and a decay of 5e-4 on kernels. The example is the copied network with
+"ours" is `resnet_v1(..., form="standard")` through `training.speed_up`, trained as ONE_CYCLE says:
+SGD with Nesterov momentum 0.9 and a decay of 5e-4 on kernels. The example is the copied network with
 Adam, in TensorFlow's own environment, and again with TF_ENABLE_ONEDNN_OPTS=0, which is what
 TensorFlow chooses by itself on a CPU without AVX512-VNNI. PyTorch has our network, channels last,
 with our optimizer. Each is a process of its own that trains on float32 images in memory when it is
@@ -97,15 +97,14 @@ def repeat(function):
 
 def ours(batch, steps, fast=True, precision="float32", **options):
     import resnet_lib as rl
-    from resnet_lib import preparation
-    from resnet_lib.fast import speed_up
     from resnet_lib.recipes import ONE_CYCLE
+    from resnet_lib.training import network, speed_up
 
     model = rl.resnet_v1((SIDE, SIDE, 3), DEPTH, form="standard")
-    model = preparation.prepared(model, ONE_CYCLE, precision)
+    model = network.prepared(model, ONE_CYCLE, precision)
     if fast:
         model = speed_up(model)
-    compiled(model, preparation.make_optimizer(ONE_CYCLE, precision), **options)
+    compiled(model, network.make_optimizer(ONE_CYCLE, precision), **options)
     train, facts = fit_forever(model, batch, steps)
     return train, facts | {"multiply_adds": rl.count_multiply_adds(model)}
 

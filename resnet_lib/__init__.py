@@ -10,117 +10,51 @@ the package is imported when it is first used.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from . import runtime
-from .runtime import profile, set_profile
 
 runtime.prepare()
 
-if TYPE_CHECKING:
-    from . import (
-        augment,
-        batches,
-        blocks,
-        budget,
-        callbacks,
-        cifar,
-        datasets,
-        execution,
-        exercises,
-        fast,
-        fitting,
-        imagenet,
-        inspection,
-        models,
-        paper,
-        plots,
-        preparation,
-        recipes,
-        records,
-        schedules,
-        training,
-        zoo,
-    )
-    from .cifar import plain_net, resnet_v1, resnet_v2
-    from .imagenet import resnet18, resnet34, resnet50, resnet101, resnet152
-    from .inspection import (
-        activation_variances,
-        count_multiply_adds,
-        count_parameters,
-        feature_maps,
-        gradient_norms,
-        receptive_field,
-    )
-    from .training import train
-    from .zoo import load_trained
-
-__all__ = [
-    "activation_variances",
-    "augment",
-    "batches",
-    "blocks",
-    "budget",
-    "callbacks",
-    "cifar",
-    "count_multiply_adds",
-    "count_parameters",
-    "datasets",
-    "execution",
-    "exercises",
-    "fast",
-    "feature_maps",
-    "fitting",
-    "gradient_norms",
-    "imagenet",
-    "inspection",
-    "load_trained",
-    "models",
-    "paper",
-    "plain_net",
-    "plots",
-    "preparation",
-    "profile",
-    "receptive_field",
-    "recipes",
-    "records",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnet_v1",
-    "resnet_v2",
-    "runtime",
-    "schedules",
-    "set_profile",
-    "train",
-    "training",
-    "zoo",
-]
+# Where each public name is at home; a module is its own.
 _HOMES = {
-    "plain_net": "cifar",
-    "resnet_v1": "cifar",
-    "resnet_v2": "cifar",
+    **dict.fromkeys(("plain_net", "resnet_v1", "resnet_v2"), "cifar"),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), "imagenet"),
-    "activation_variances": "inspection",
-    "count_multiply_adds": "inspection",
-    "count_parameters": "inspection",
-    "feature_maps": "inspection",
-    "gradient_norms": "inspection",
+    **dict.fromkeys(("count_multiply_adds", "count_parameters", "feature_maps"), "inspection"),
+    **dict.fromkeys(("activation_variances", "gradient_norms", "receptive_field"), "inspection"),
+    **dict.fromkeys(("profile", "set_profile"), "runtime"),
     "load_trained": "zoo",
-    "receptive_field": "inspection",
     "train": "training",
 }
+_MODULES = ("augment", "blocks", "cifar", "datasets", "exercises", "imagenet", "inspection")
+_MODULES += ("models", "paper", "plots", "recipes", "records", "runtime", "schedules", "training")
+_MODULES += ("zoo",)
+# What had another name in 0.1.0.
+_RENAMED = {
+    "arguments": "checks",
+    "batches": "training.batches",
+    "budget": "training.budget; rl.training.for_budget",
+    "callbacks": "training.callbacks",
+    "execution": "training: rl.training.Execution, rl.training.best_execution",
+    "fast": "training: rl.training.speed_up",
+    "fitting": "training.fit",
+    "preparation": "training.network",
+}
+
+__all__ = sorted([*_HOMES, *_MODULES, "profile", "runtime", "set_profile"])
 
 
 def __getattr__(name):
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    return import_module(f".{name}", __name__)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("resnet-lib")
+    now = f"; it is now rl.{_RENAMED[name]}" if name in _RENAMED else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{now}")
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

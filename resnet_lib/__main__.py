@@ -127,14 +127,12 @@ def _train(options):
 
     import keras
 
-    from . import datasets, models, records
-    from .batches import shrunk
-    from .datasets.base import check_count
-    from .execution import best_execution
-    from .training import train
+    from . import checks, datasets, models, records
+    from .datasets.resize import shrunk
+    from .training import best_execution, train
 
     # What can be refused is refused before the data is read.
-    check_count("seed", options.seed, least=0, most=2**32 - 1)
+    checks.count("seed", options.seed, least=0, most=2**32 - 1)
     if options.out.exists() and not options.resume:
         raise FileExistsError(
             f"{options.out} exists. Nothing is overwritten: name a new folder, or go on with the "
@@ -187,8 +185,8 @@ def _recipe(options, model, data, depth, execution):
     from dataclasses import replace
 
     from . import recipes, records
-    from .fitting import PROGRESS
     from .training import for_budget
+    from .training.fit import PROGRESS
 
     recipe = recipes.named(options.recipe, depth).changed(dict(options.set))
     if options.batch_size is not None:

@@ -9,7 +9,7 @@ is resumed, or shared out over machines, sees the pictures that an uninterrupted
 
 import numpy as np
 
-from .datasets.base import check_count
+from . import checks
 
 MODES = ("constant", "reflect")
 
@@ -57,7 +57,7 @@ def offsets(index, *, epoch, seed, pad=4):
     """
     index = _check_index(index)
     epoch, seed, pad = (
-        check_count(name, value, least=0)
+        checks.count(name, value, least=0)
         for name, value in (("epoch", epoch), ("seed", seed), ("pad", pad))
     )
     key = _mix(_mix(np.array([seed % 2**64], np.uint64)) + np.uint64(epoch % 2**64))
@@ -133,7 +133,7 @@ def _check_images(images, index, pad, mode):
         )
     if mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, received {mode!r}")
-    check_count("pad", pad, least=0)
+    checks.count("pad", pad, least=0)
     most = min(images.shape[1:3]) - 1
     if mode == "reflect" and pad > most:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 | depth of v1, plain: 6n+2                       | 20 | 32 | 44 | 56 | 110 | 1202 |
 | blocks in each of the three stages, n          | 3  | 5  | 7  | 9  | 18  | 200  |
+| parameters of v1, form "paper", in millions    | 0.27 | 0.46 | 0.66 | 0.85 | 1.7 | 19.4 |
 | depth of v2 with bottleneck blocks: 9n+2       | 20 | 29 | 56 | 110 | 164 | 1001 |
 | blocks in each of the three stages, n          | 2  | 3  | 6  | 12  | 18  | 111  |
 
@@ -10,54 +11,88 @@ the two papers. "standard" (v1 and plain): what many reproductions use. `FORMS_V
 `FORMS_V2` say what each of them is. Parameters are asserted against `resnet_lib.paper`.
 """
 
-import sys
 from dataclasses import dataclass
+from functools import partial
 
 import keras
-from keras import layers
 
-from . import blocks
-from .arguments import checked_classes, checked_shape, choose, integer
+from . import checks
+from .blocks import (
+    basic_block,
+    bn_relu,
+    convolution,
+    head,
+    preactivation_basic_block,
+    preactivation_bottleneck_block,
+    shortcut_of,
+    stack,
+)
+from .runtime import allow_depth
 
-STAGE_FILTERS = (16, 32, 64)
 SMALLEST_SIDE = 8
 
 
 @dataclass(frozen=True)
-class Form:
-    """What sets one way of writing a network apart from another.
+class FormV1:
+    """What sets one way of writing a v1 or plain network apart from another.
 
     Attributes:
         use_bias: whether convolutions have biases although batch normalisation follows.
         l2: coefficient of the L2 regularizer on convolution kernels; None for none.
         shortcut: option A, B or C.
-        projection_bn: whether batch normalisation follows a projection (v1).
+        projection_bn: whether batch normalisation follows a projection.
+    """
+
+    use_bias: bool = False
+    l2: float | None = None
+    shortcut: str = "B"
+    projection_bn: bool = True
+
+
+FORMS_V1 = {
+    "example": FormV1(use_bias=True, l2=1e-4, projection_bn=False),
+    "paper": FormV1(shortcut="A"),
+    "standard": FormV1(),
+}
+
+
+@dataclass(frozen=True)
+class FormV2:
+    """What sets one way of writing a v2 network apart from another.
+
+    Attributes:
+        use_bias: whether convolutions have biases although batch normalisation follows.
+        l2: coefficient of the L2 regularizer on convolution kernels; None for none.
+        mid: mid-widths of the bottleneck blocks of the three stages, in channels.
+        first: where the first BN-ReLU of a stage's first block stands: "branch", "shared" or
+            "none", see `blocks.preactivation_basic_block`. In all other blocks: "branch".
+        stem_activated: whether BN and ReLU follow the first convolution.
+        basic_shortcut: option A, B or C of a network of basic blocks; bottleneck blocks have B.
     """
 
     use_bias: bool
     l2: float | None
-    shortcut: str
-    projection_bn: bool
-
-    @property
-    def conv(self):
-        """The keyword arguments of every convolution."""
-        return {"use_bias": self.use_bias, "l2": self.l2}
+    mid: tuple[int, int, int]
+    first: tuple[str, str, str]
+    stem_activated: bool
+    basic_shortcut: str
 
 
-FORMS_V1 = {
-    "example": Form(use_bias=True, l2=1e-4, shortcut="B", projection_bn=False),
-    "paper": Form(use_bias=False, l2=None, shortcut="A", projection_bn=True),
-    "standard": Form(use_bias=False, l2=None, shortcut="B", projection_bn=True),
-}
 FORMS_V2 = {
-    "example": Form(use_bias=True, l2=1e-4, shortcut="B", projection_bn=False),
-    "paper": Form(use_bias=False, l2=None, shortcut="B", projection_bn=False),
+    "example": FormV2(True, 1e-4, (16, 64, 128), ("none", "branch", "branch"), True, "B"),
+    "paper": FormV2(False, None, (16, 32, 64), ("shared", "shared", "shared"), False, "A"),
 }
 DEPTHS = {"basic": (6, 8, 1202), "bottleneck": (9, 11, 1001)}
 
 
-def resnet_v1(input_shape, depth, num_classes=10, *, form="example", shortcut=None):
+def resnet_v1(
+    input_shape: tuple[int | None, int | None, int],
+    depth: int,
+    num_classes: int = 10,
+    *,
+    form: str = "example",
+    shortcut: str | None = None,
+) -> keras.Model:
     """Build a ResNet v1 of 6n+2 layers: three stages of n basic blocks, 16, 32 and 64 channels.
 
     Args:
@@ -78,62 +113,51 @@ def resnet_v1(input_shape, depth, num_classes=10, *, form="example", shortcut=No
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    form = choose("form", form, FORMS_V1)
-    shortcut = form.shortcut if shortcut is None else _choose_shortcut(shortcut)
-    return _post_activation(input_shape, depth, num_classes, form, shortcut, "ResNet{}v1")
+    n, form = blocks_per_stage(depth, "basic"), checks.choice("form", form, FORMS_V1)
+    conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
+    skip = shortcut_of(shortcut or form.shortcut, conv, batch_norm=form.projection_bn)
+    block = partial(basic_block, conv=conv, shortcut=skip)
+    inputs = pictures(input_shape)
+    x = bn_relu(conv(inputs, 16, name="stem_conv"), name="stem")
+    x = stack(x, 16, n, block, strides=1, name="stage1")
+    x = stack(x, 32, n, block, name="stage2")
+    x = stack(x, 64, n, block, name="stage3")
+    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v1")
 
 
-def plain_net(input_shape, depth, num_classes=10, *, form="example"):
+def plain_net(
+    input_shape: tuple[int | None, int | None, int],
+    depth: int,
+    num_classes: int = 10,
+    *,
+    form: str = "example",
+) -> keras.Model:
     """Build the plain counterpart of `resnet_v1`: the same layers without any shortcut.
 
     Args, returns and errors are those of `resnet_v1`; the model is named `Plain20` and so on.
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    form = choose("form", form, FORMS_V1)
-    return _post_activation(input_shape, depth, num_classes, form, None, "Plain{}")
-
-
-def _post_activation(input_shape, depth, num_classes, form, shortcut, name):
-    depth, n = blocks_per_stage(depth, "basic")
-    inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
-    num_classes = checked_classes(num_classes)
-    x = blocks.convolution(inputs, STAGE_FILTERS[0], name="stem_conv", **form.conv)
-    x = blocks.bn_relu(x, name="stem")
-    options = dict(shortcut=shortcut, projection_bn=form.projection_bn, **form.conv)
-    for stage, filters in enumerate(STAGE_FILTERS, start=1):
-        x = stack(blocks.basic_block, x, filters, n, stage=stage, **options)
-    return with_head(inputs, x, num_classes, depth, name.format(depth))
-
-
-def stack(block, x, filters, n, *, stage, **options):
-    """Put `n` blocks one behind another; the first of stages 2 and 3 halves height and width.
-
-    Args:
-        block: `basic_block` or another function of (x, filters, strides, name=…, **options).
-        x: tensor of shape (batch, height, width, channels).
-        filters: the block's second argument.
-        n: number of blocks.
-        stage: 1, 2, 3: decides the stride and the names.
-        **options: go to each block.
-
-    Returns:
-        The last block's output.
-    """
-    for index in range(1, n + 1):
-        strides = strides_of(stage, index)
-        x = block(x, filters, strides, name=f"stage{stage}_block{index}", **options)
-    return x
-
-
-def strides_of(stage, index):
-    """Stride of a block: 2 for the first block of stages 2 and 3, else 1."""
-    return 2 if stage > 1 and index == 1 else 1
+    n, form = blocks_per_stage(depth, "basic"), checks.choice("form", form, FORMS_V1)
+    conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
+    block = partial(basic_block, conv=conv, shortcut=None)
+    inputs = pictures(input_shape)
+    x = bn_relu(conv(inputs, 16, name="stem_conv"), name="stem")
+    x = stack(x, 16, n, block, strides=1, name="stage1")
+    x = stack(x, 32, n, block, name="stage2")
+    x = stack(x, 64, n, block, name="stage3")
+    return keras.Model(inputs, head(x, num_classes), name=f"Plain{depth}")
 
 
 def resnet_v2(
-    input_shape, depth, num_classes=10, *, form="example", shortcut=None, block="bottleneck"
-):
+    input_shape: tuple[int | None, int | None, int],
+    depth: int,
+    num_classes: int = 10,
+    *,
+    form: str = "example",
+    shortcut: str | None = None,
+    block: str = "bottleneck",
+) -> keras.Model:
     """Build a pre-activation ResNet: 9n+2 layers of bottleneck blocks, or 6n+2 of basic ones.
 
     Bottleneck stages put out 64, 128 and 256 channels. Their mid-widths are 16, 64 and 128 in the
@@ -161,103 +185,49 @@ def resnet_v2(
 
     Source: arXiv 1603.05027, section 5 and appendix.
     """
-    spec = choose("form", form, FORMS_V2)
-    choose("block", block, DEPTHS)
-    if shortcut is None:
-        shortcut = "A" if (form, block) == ("paper", "basic") else spec.shortcut
-    depth, n = blocks_per_stage(depth, block)
-    inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
-    num_classes = checked_classes(num_classes)
-    x = blocks.convolution(inputs, STAGE_FILTERS[0], name="stem_conv", **spec.conv)
-    if form == "example":
-        x = blocks.bn_relu(x, name="stem")
-    options = dict(shortcut=_choose_shortcut(shortcut), **spec.conv)
-    for stage in (1, 2, 3):
-        x = _preactivation_stack(x, n, stage=stage, form=form, block=block, **options)
-    x = blocks.bn_relu(x, name="head")
-    return with_head(inputs, x, num_classes, depth, f"ResNet{depth}v2")
+    n, form = blocks_per_stage(depth, block), checks.choice("form", form, FORMS_V2)
+    conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
+    if block == "basic":
+        unit, widths, default = preactivation_basic_block, (16, 32, 64), form.basic_shortcut
+    else:
+        unit, default = preactivation_bottleneck_block, "B"
+        widths = tuple(zip(form.mid, (64, 128, 256), strict=True))
+    skip = shortcut_of(shortcut or default, conv, batch_norm=False)
+    block = partial(unit, conv=conv, shortcut=skip)
+    first = [partial(block, preactivation=place) for place in form.first]
+    inputs = pictures(input_shape)
+    x = conv(inputs, 16, name="stem_conv")
+    if form.stem_activated:
+        x = bn_relu(x, name="stem")
+    x = stack(x, widths[0], n, block, first=first[0], strides=1, name="stage1")
+    x = stack(x, widths[1], n, block, first=first[1], name="stage2")
+    x = stack(x, widths[2], n, block, first=first[2], name="stage3")
+    x = bn_relu(x, name="head")
+    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v2")
 
 
-def _preactivation_stack(x, n, *, stage, form, block, **options):
-    """The blocks of one stage of a v2 network; each form starts its stages in its own way."""
-    for index in range(1, n + 1):
-        strides = strides_of(stage, index)
-        where = {
-            "preactivation": _where_to_activate(form, stage, index),
-            "name": f"stage{stage}_block{index}",
-        }
-        if block == "basic":
-            filters = STAGE_FILTERS[stage - 1]
-            x = blocks.preactivation_basic_block(x, filters, strides, **where, **options)
-        else:
-            mid, out = BOTTLENECK_FILTERS[form][stage - 1]
-            x = blocks.preactivation_bottleneck_block(x, mid, out, strides, **where, **options)
-    return x
+def pictures(input_shape: tuple[int | None, int | None, int]) -> keras.KerasTensor:
+    """Return the input tensor of a network for pictures of this shape, of at least 8x8 pixels."""
+    return keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
 
 
-BOTTLENECK_FILTERS = {
-    "example": ((16, 64), (64, 128), (128, 256)),
-    "paper": ((16, 64), (32, 128), (64, 256)),
-}
-
-
-def _where_to_activate(form, stage, index):
-    """Where the first BN-ReLU of a block stands; only the first block of a stage is special."""
-    if index > 1:
-        return "branch"
-    if form == "paper":
-        return "shared"
-    return "none" if stage == 1 else "branch"
-
-
-def with_head(inputs, x, num_classes, depth, name):
-    """Put the head on, global average pooling and softmax, and return the `keras.Model`.
-
-    Args:
-        inputs: the network's input tensor.
-        x: its last feature map, a tensor of shape (batch, height, width, channels).
-        num_classes: classes of the softmax.
-        depth: layers with weights; see `allow_depth`.
-        name: name of the model.
-    """
-    x = layers.GlobalAveragePooling2D(data_format="channels_last", name="head_pool")(x)
-    softmax = layers.Dense(
-        num_classes,
-        activation="softmax",
-        kernel_initializer="he_normal",
-        dtype="float32",  # A softmax in half precision loses small probabilities.
-        name="head_dense",
-    )
-    allow_depth(depth)
-    return keras.Model(inputs, softmax(x), name=name)
-
-
-def allow_depth(depth):
-    """Raise Python's recursion limit, never lower it, to what a network of `depth` layers needs.
-
-    Keras walks through a graph with one Python call inside another for each layer of it, four or
-    five for each layer that has weights. It does so when a model is built, cloned and loaded, so
-    the limit stays up. To load a saved ResNet-1202 in a new process, call this first.
-    """
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 5 * depth))
-
-
-def valid_depths(block="basic"):
+def valid_depths(block: str = "basic") -> range:
     """The depths that exist, as a range: 6n+2 of "basic" blocks, 9n+2 of "bottleneck" blocks."""
-    step, smallest, largest = choose("block", block, DEPTHS)
+    step, smallest, largest = checks.choice("block", block, DEPTHS)
     return range(smallest, largest + 1, step)
 
 
-def blocks_per_stage(depth, block):
-    """Return the depth as an int and n, the blocks in each stage.
+def blocks_per_stage(depth: int, block: str) -> int:
+    """Return n, the blocks in each stage of a network of a valid depth.
+
+    Python is then allowed to go as deep as building such a network takes (`runtime.allow_depth`).
 
     Raises:
         ValueError: if blocks of this kind, "basic" or "bottleneck", do not make up the depth, with
             the nearest that they do.
         TypeError: for a depth that is not an integer.
     """
-    depth = integer("depth", depth)
-    depths = valid_depths(block)
+    depth, depths = checks.integer("depth", depth), valid_depths(block)
     if depth not in depths:
         below = [d for d in depths if d < depth][-1:]
         above = [d for d in depths if d > depth][:1]
@@ -266,9 +236,5 @@ def blocks_per_stage(depth, block):
             f"Expected a depth of {depths.step}n+2 from {depths[0]} to {depths[-1]} ({block} "
             f"blocks in three stages). Received: depth={depth}; the nearest valid: {nearest}"
         )
-    return depth, depths.index(depth) + 1
-
-
-def _choose_shortcut(shortcut):
-    choose("shortcut", shortcut, dict.fromkeys(blocks.SHORTCUTS))
-    return shortcut
+    allow_depth(depth)
+    return depths.index(depth) + 1

@@ -15,16 +15,17 @@ Source: He et al. 2015, arXiv 1512.03385, table 1.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import layers
 
-from . import blocks
-from .arguments import checked_classes, checked_shape, choose
-from .cifar import allow_depth, stack, with_head
+from . import checks
+from .blocks import basic_block, bn_relu, bottleneck_block, convolution, head, stack
+from .runtime import allow_depth
 
-STAGE_FILTERS = (64, 128, 256, 512)
 SMALLEST_SIDE = 32
 UNITS = {
     18: (2, 2, 2, 2),
@@ -38,7 +39,7 @@ SHAPE, CLASSES = (224, 224, 3), 1000
 
 @dataclass(frozen=True)
 class Form:
-    """What sets one way of writing a network of bottleneck blocks apart from another.
+    """What sets one way of writing a network apart from another.
 
     Attributes:
         use_bias: whether convolutions have biases although batch normalisation follows.
@@ -60,43 +61,22 @@ FORMS = {
 }
 
 
-def resnet18(input_shape=SHAPE, num_classes=CLASSES, *, form="paper", include_top=True):
-    """Build ResNet-18, of basic blocks: shortcut B with BN, no convolution bias.
+def resnet(
+    input_shape: tuple[int | None, int | None, int] = SHAPE,
+    depth: int = 50,
+    num_classes: int = CLASSES,
+    *,
+    form: str = "paper",
+    include_top: bool = True,
+    weights: str | None = None,
+) -> keras.Model:
+    """Build ResNet-18, 34 (basic blocks), 50, 101 or 152 (bottleneck blocks), with shortcut B.
 
     Args:
         input_shape: (height, width, channels); height and width at least 32, or None.
+        depth: layers with weights, not counting projections: 18, 34, 50, 101 or 152.
         num_classes: classes of the softmax at the end.
-        form: "paper"; there is no other.
-        include_top: whether pooling and softmax are there. Without them the model puts out the last
-            stage's feature map.
-
-    Returns:
-        `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes) or
-        (batch, height / 32, width / 32, 512), not compiled, named `ResNet18`.
-
-    Raises:
-        ValueError: for a wrong shape, a class count below 1 or another form.
-        TypeError: for a class count that is not an integer.
-
-    Source: arXiv 1512.03385, table 1.
-    """
-    return _basic(18, input_shape, num_classes, form, include_top)
-
-
-def resnet34(input_shape=SHAPE, num_classes=CLASSES, *, form="paper", include_top=True):
-    """Build ResNet-34. Args, returns and errors are those of `resnet18`."""
-    return _basic(34, input_shape, num_classes, form, include_top)
-
-
-def resnet50(
-    input_shape=SHAPE, num_classes=CLASSES, *, form="applications", include_top=True, weights=None
-):
-    """Build ResNet-50, of bottleneck blocks with shortcut B.
-
-    Args:
-        input_shape: (height, width, channels); height and width at least 32, or None.
-        num_classes: classes of the softmax at the end.
-        form: "applications", "paper" or "v1.5", see `FORMS`.
+        form: "applications", "paper" or "v1.5", see `FORMS`; 18 and 34 have "paper" only.
         include_top: whether pooling and softmax are there. Without them the model puts out the last
             stage's feature map.
         weights: None for random ones, or "imagenet" for those that keras.applications downloads;
@@ -105,31 +85,96 @@ def resnet50(
 
     Returns:
         `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes) or
-        (batch, height / 32, width / 32, 2048), not compiled, named `ResNet50`.
+        (batch, height / 32, width / 32, 512 or 2048), not compiled, named `ResNet50` and so on.
 
     Raises:
-        ValueError: for a wrong shape, a class count below 1, an unknown form, or weights that do
-            not go with the rest.
+        ValueError: for a wrong shape, another depth, a class count below 1, a form that the depth
+            does not have, or weights that do not go with the rest.
         TypeError: for a class count that is not an integer.
         ConnectionError: if the weights are not on this computer and cannot be downloaded.
 
     Source: arXiv 1512.03385, table 1; "v1.5" is the usual name of a later variant.
     """
-    return _bottleneck(50, input_shape, num_classes, form, include_top, weights)
+    n1, n2, n3, n4 = checks.choice("depth", depth, UNITS)
+    if weights is not None:
+        _check_weights(weights, form, depth, input_shape, num_classes, include_top)
+    form = checks.choice("form", form, FORMS if depth >= 50 else {"paper": FORMS["paper"]})
+    conv = partial(convolution, use_bias=form.use_bias)
+    block = partial(bottleneck_block, stride_at=form.stride_at) if depth >= 50 else basic_block
+    block = partial(block, conv=conv)
+    inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
+    x = stem(inputs, conv)
+    x = stack(x, 64, n1, block, strides=1, name="stage1")
+    x = stack(x, 128, n2, block, name="stage2")
+    x = stack(x, 256, n3, block, name="stage3")
+    x = stack(x, 512, n4, block, name="stage4")
+    allow_depth(depth)
+    outputs = head(x, num_classes) if include_top else x
+    model = _changed(keras.Model(inputs, outputs, name=f"ResNet{depth}"), form)
+    if weights is not None:
+        load_keras_weights(model, _downloaded(depth, include_top))
+    return model
+
+
+def resnet18(
+    input_shape: tuple[int | None, int | None, int] = SHAPE,
+    num_classes: int = CLASSES,
+    *,
+    form: str = "paper",
+    include_top: bool = True,
+) -> keras.Model:
+    """Build ResNet-18: `resnet` of depth 18, with its arguments, returns and errors."""
+    return resnet(input_shape, 18, num_classes, form=form, include_top=include_top)
+
+
+def resnet34(
+    input_shape: tuple[int | None, int | None, int] = SHAPE,
+    num_classes: int = CLASSES,
+    *,
+    form: str = "paper",
+    include_top: bool = True,
+) -> keras.Model:
+    """Build ResNet-34: `resnet` of depth 34, with its arguments, returns and errors."""
+    return resnet(input_shape, 34, num_classes, form=form, include_top=include_top)
+
+
+def resnet50(
+    input_shape: tuple[int | None, int | None, int] = SHAPE,
+    num_classes: int = CLASSES,
+    *,
+    form: str = "applications",
+    include_top: bool = True,
+    weights: str | None = None,
+) -> keras.Model:
+    """Build ResNet-50: `resnet` of depth 50, with its arguments, returns and errors."""
+    options = dict(form=form, include_top=include_top, weights=weights)
+    return resnet(input_shape, 50, num_classes, **options)
 
 
 def resnet101(
-    input_shape=SHAPE, num_classes=CLASSES, *, form="applications", include_top=True, weights=None
-):
-    """Build ResNet-101. Args, returns and errors are those of `resnet50`."""
-    return _bottleneck(101, input_shape, num_classes, form, include_top, weights)
+    input_shape: tuple[int | None, int | None, int] = SHAPE,
+    num_classes: int = CLASSES,
+    *,
+    form: str = "applications",
+    include_top: bool = True,
+    weights: str | None = None,
+) -> keras.Model:
+    """Build ResNet-101: `resnet` of depth 101, with its arguments, returns and errors."""
+    options = dict(form=form, include_top=include_top, weights=weights)
+    return resnet(input_shape, 101, num_classes, **options)
 
 
 def resnet152(
-    input_shape=SHAPE, num_classes=CLASSES, *, form="applications", include_top=True, weights=None
-):
-    """Build ResNet-152. Args, returns and errors are those of `resnet50`."""
-    return _bottleneck(152, input_shape, num_classes, form, include_top, weights)
+    input_shape: tuple[int | None, int | None, int] = SHAPE,
+    num_classes: int = CLASSES,
+    *,
+    form: str = "applications",
+    include_top: bool = True,
+    weights: str | None = None,
+) -> keras.Model:
+    """Build ResNet-152: `resnet` of depth 152, with its arguments, returns and errors."""
+    options = dict(form=form, include_top=include_top, weights=weights)
+    return resnet(input_shape, 152, num_classes, **options)
 
 
 BUILDERS = {
@@ -141,42 +186,12 @@ BUILDERS = {
 }
 
 
-def _basic(depth, input_shape, num_classes, form, include_top):
-    form = choose("form", form, {"paper": FORMS["paper"]})
-    model = _network(depth, blocks.basic_block, input_shape, num_classes, include_top, {})
-    return _changed(model, form)
-
-
-def _bottleneck(depth, input_shape, num_classes, form, include_top, weights):
-    name, form = form, choose("form", form, FORMS)
-    if weights is not None:
-        _check_weights(weights, name, input_shape, num_classes, include_top)
-    options = {"use_bias": form.use_bias, "stride_at": form.stride_at}
-    rest = (input_shape, num_classes, include_top, options)
-    model = _changed(_network(depth, blocks.bottleneck_block, *rest), form)
-    if weights is not None:
-        load_keras_weights(model, _downloaded(depth, include_top))
-    return model
-
-
-def _network(depth, block, input_shape, num_classes, include_top, options):
-    inputs = keras.Input(checked_shape(input_shape, SMALLEST_SIDE), name="images")
-    num_classes = checked_classes(num_classes)
-    x = stem(inputs, use_bias=options.get("use_bias", False))
-    for stage, (filters, n) in enumerate(zip(STAGE_FILTERS, UNITS[depth], strict=True), start=1):
-        x = stack(block, x, filters, n, stage=stage, **options)
-    if include_top:
-        return with_head(inputs, x, num_classes, depth, f"ResNet{depth}")
-    allow_depth(depth)
-    return keras.Model(inputs, x, name=f"ResNet{depth}")
-
-
-def stem(x, *, use_bias=False):
+def stem(x: keras.KerasTensor, conv: Callable = convolution) -> keras.KerasTensor:
     """A 7x7 convolution and a 3x3 maximum, both with stride 2: 224x224 becomes 56x56.
 
     Args:
         x: tensor of shape (batch, height, width, channels).
-        use_bias: whether the convolution has biases.
+        conv: `blocks.convolution`, with its options bound.
 
     Returns:
         Tensor of shape (batch, ceil(height / 4), ceil(width / 4), 64).
@@ -184,12 +199,12 @@ def stem(x, *, use_bias=False):
     Source: arXiv 1512.03385, table 1, conv1 and the first line of conv2_x.
     """
     # Zeros on all four sides; padding="same" would put more on the right and below.
-    x = layers.ZeroPadding2D(3, name="stem_pad")(x)
-    conv = dict(padding="valid", use_bias=use_bias)
-    x = blocks.convolution(x, STAGE_FILTERS[0], 7, 2, name="stem_conv", **conv)
-    x = blocks.bn_relu(x, name="stem")
-    x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
-    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+    last = {"data_format": "channels_last"}
+    x = layers.ZeroPadding2D(3, name="stem_pad", **last)(x)
+    x = conv(x, 64, 7, 2, padding="valid", name="stem_conv")
+    x = bn_relu(x, name="stem")
+    x = layers.ZeroPadding2D(1, name="stem_pool_pad", **last)(x)
+    return layers.MaxPooling2D(3, strides=2, name="stem_pool", **last)(x)
 
 
 # Our layer names, as patterns, and those of keras.applications.
@@ -279,12 +294,12 @@ def _told(layer):
     return ", ".join(f"{name} {shape}" for name, shape in _shapes(layer).items())
 
 
-def _check_weights(weights, form, input_shape, num_classes, include_top):
-    choose("weights", weights, {"imagenet": None})
-    wrong = []
+def _check_weights(weights, form, depth, input_shape, num_classes, include_top):
+    checks.choice("weights", weights, ("imagenet",))
+    wrong = [] if depth >= 50 else [f"depth={depth}, expected 50, 101 or 152"]
     if form != "applications":
         wrong.append(f"form={form!r}, expected 'applications'")
-    if checked_shape(input_shape, SMALLEST_SIDE)[-1] != 3:
+    if checks.input_shape(input_shape, SMALLEST_SIDE)[-1] != 3:
         wrong.append(f"input_shape={input_shape!r}, expected 3 channels")
     if include_top and num_classes != CLASSES:
         wrong.append(f"num_classes={num_classes!r}, expected {CLASSES} or include_top=False")

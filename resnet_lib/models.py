@@ -36,7 +36,8 @@ def parse_model_id(model_id):
             f"{', '.join(map(repr, imagenet.BUILDERS))}. Received: {model_id!r}"
         )
     block = "bottleneck" if match[3] == "v2" else "basic"
-    depth, _ = cifar.blocks_per_stage(int(match[2]), block)
+    depth = int(match[2])
+    cifar.blocks_per_stage(depth, block)
     return CIFAR[match[1], match[3]], depth
 
 

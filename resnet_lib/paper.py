@@ -75,8 +75,6 @@ TABLE_6 = Table(
         (1202, 19.4, 7.93),
     ),
 )
-RESNET110_FIVE_RUNS = (6.61, 0.16)
-"""Mean and standard deviation of the test error of ResNet-110, %. Table 6 prints the best run."""
 
 V1_PAPER_FORM = Table(
     title="ResNet v1, form 'paper': shortcut A, no convolution bias",
@@ -225,8 +223,6 @@ IMAGENET = Table(
 )
 IMAGENET_34_ERROR = {"A": 25.03, "B": 24.52, "C": 24.19}
 """Top-1 error of ResNet-34 by shortcut, 10-crop, %. Source: arXiv 1512.03385, table 3."""
-IMAGENET_PLAIN_ERROR = {18: 27.94, 34: 28.54}
-"""Top-1 error of the plain nets, 10-crop, %. Source: arXiv 1512.03385, table 2."""
 RESNET50_V1_5_MULTIPLY_ADDS = 4_089_184_256
 """Multiply-adds of ResNet-50 with the stride on the 3x3 convolution, one image of 224x224."""
 KERAS_APPLICATIONS = Table(

@@ -7,9 +7,8 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from . import schedules
+from . import checks, schedules
 from .augment import MODES
-from .datasets.base import check_count
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("example", "paper", "one_cycle")
@@ -150,7 +149,7 @@ class Recipe:
     def __post_init__(self):
         """Refuse what would only fail in training."""
         for name in ("epochs", "batch_size"):
-            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+            object.__setattr__(self, name, checks.count(name, getattr(self, name)))
         _check_choice("The optimizer", self.optimizer, OPTIMIZERS)
         _check_choice("The schedule", self.schedule, SCHEDULES)
         _check_choice("normalize", self.normalize, ("image", "channel", None))

@@ -2,14 +2,10 @@
 
 import json
 import os
-import platform
 import re
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 
-from .execution import cpuinfo
 from .paper import EXAMPLE_ACCURACY
 
 RECORD = "record.json"
@@ -60,7 +56,8 @@ class Run:
         """Load the trained model from the run's folder; FileNotFoundError if it is not there."""
         import keras
 
-        from .cifar import DEPTHS, allow_depth
+        from .cifar import DEPTHS
+        from .runtime import allow_depth
 
         if self.folder is None:
             raise FileNotFoundError(
@@ -222,33 +219,6 @@ def published(run):
         return None, None
     row, kind = rows[match[1]], match[2]
     return getattr(row, f"{kind}_paper"), getattr(row, kind)
-
-
-def environment():
-    """Return what a record says of the machine and the software: a dict that JSON can hold."""
-    import keras
-
-    backend = keras.backend.backend()
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "processor": cpuinfo("model name") or platform.processor(),
-        "cores": os.cpu_count(),
-        "gpus": _gpus(backend),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
-        "keras_backend": backend,
-        "backend_version": import_module(backend).__version__,
-        **{name: version(name) for name in ("keras", "numpy", "resnet-lib")},
-    }
-
-
-def _gpus(backend):
-    if backend != "tensorflow":
-        return None
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    return [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
 
 
 def _existing(path):

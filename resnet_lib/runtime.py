@@ -197,3 +197,13 @@ def _point(raw: io.FileIO, fd: int) -> None:
     name = raw.name
     raw.__init__(fd, "wb", closefd=False)
     raw.name = name
+
+
+def allow_depth(depth: int) -> None:
+    """Raise Python's recursion limit, never lower it, to what a network of `depth` layers needs.
+
+    Keras walks through a graph with one Python call inside another for each layer of it, four or
+    five for each layer that has weights. It does so when a model is built, cloned and loaded, so
+    the limit stays up. To load a saved ResNet-1202 in a new process, call this first.
+    """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 5 * depth))

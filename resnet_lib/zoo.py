@@ -1,7 +1,6 @@
 """Networks that the project has trained: they come with the library, each beside its record."""
 
-from . import records
-from .arguments import choose
+from . import checks, records
 
 SUFFIX = ".keras"
 
@@ -58,4 +57,4 @@ def card(name):
 
 def _run(name):
     known = {each: records.RECORDED / f"{each}.json" for each in names()}
-    return records.load(choose("name", name, known))
+    return records.load(checks.choice("name", name, known))

@@ -25,3 +25,17 @@ def no_images():
     if not Path(folder).is_dir():
         return f"needs the real images: RESNET_LIB_DATA={folder} is not a folder"
     return None
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A run of two epochs, with its folder, to look at and not to change."""
+    from small import PICTURES, resnet8
+
+    from resnet_lib import training
+    from resnet_lib.recipes import EXAMPLE
+
+    out = tmp_path_factory.mktemp("runs") / "deep" / "first"
+    return training.train(
+        resnet8(), PICTURES, EXAMPLE, out=out, epochs=2, seed=3, notes={"form": "example"}
+    )

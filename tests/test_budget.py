@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from resnet_lib import batches as batches_module
-from resnet_lib import budget, fitting
-from resnet_lib.budget import PLANS, Cost, for_budget, longest, measured
 from resnet_lib.datasets.base import Dataset, Split
-from resnet_lib.execution import Execution
 from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, PAPER_110
+from resnet_lib.training import Execution, budget
+from resnet_lib.training import batches as batches_module
+from resnet_lib.training import fit as fitting
+from resnet_lib.training.budget import PLANS, Cost, for_budget, longest, measured
 
 RANDOM = np.random.default_rng(0)
 RECIPES = [replace(ONE_CYCLE, sizes=sizes) for sizes in PLANS]

@@ -146,7 +146,7 @@ RIGHT = {
     "03-depth": lambda: blocks_per_stage,
     "04-blocks": lambda: cifar.valid_depths("bottleneck").index(218) + 1,
     "04-preactivation": lambda: preactivation_block,
-    "04-mid-widths": lambda: tuple(mid for mid, _ in cifar.BOTTLENECK_FILTERS["paper"]),
+    "04-mid-widths": lambda: cifar.FORMS_V2["paper"].mid,
     "05-shape": shape_of_stage_3,
     "05-predict": lambda: predict_class,
     "05-finetune": lambda: for_fine_tuning,

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import resnet_lib as rl
-from resnet_lib import datasets, fitting, models, records, zoo
+from resnet_lib import datasets, models, records, zoo
 from resnet_lib.__main__ import _form, _parser, _recipe, main
+from resnet_lib.training import fit as fitting
 
 ROOT = Path(__file__).parents[1]
 RUNS = records.recorded()
@@ -107,7 +108,7 @@ def test_a_recorded_command_repeats_its_first_epoch(name, tmp_path):
     record, out = RUNS[name].record, tmp_path / "again"
     arguments = shlex.split(record["notes"]["command"])[3:]
     data = getattr(rl.datasets, _parser().parse_args(arguments).dataset)()
-    original = rl.batches.shrunk(data, record["dataset"]["image_shape"][0])
+    original = datasets.resize.shrunk(data, record["dataset"]["image_shape"][0])
     if original.sha256 != record["dataset"]["sha256"]:
         pytest.skip("these are other copies of the images than the record's")
     assert main([*arguments, "--out", str(out), "--stop-after", "1"]) == 0

@@ -10,6 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from .. import checks
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:
@@ -51,7 +53,7 @@ class Split:
         Raises:
             ValueError: `n` is not a whole number from 1 to `len(self)`.
         """
-        n = check_count("n", n, most=len(self))
+        n = checks.count("n", n, most=len(self))
         return Split(self.images[:n], self.labels[:n])
 
 
@@ -125,7 +127,7 @@ class Dataset:
             ValueError: `n` is not a whole number from 1 to `len(self.train)`.
         """
         whole = len(self.train)
-        n = check_count("n", n, most=whole)
+        n = checks.count("n", n, most=whole)
         if n == whole:
             return self
         parts = [part.limit(-(-len(part) * n // whole)) for part in self._parts().values()]
@@ -148,18 +150,6 @@ class Dataset:
                 f"{name}: expected labels from 0 to {self.num_classes - 1} "
                 f"({self.num_classes} class names), received {low} to {high}"
             )
-
-
-def check_count(name, value, least=1, most=None):
-    """Return `value` as an int, or raise a ValueError that names the nearest valid one."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if whole and value >= least and (most is None or value <= most):
-        return int(value)
-    wanted = f"at least {least:,}" if most is None else f"from {least:,} to {most:,}"
-    nearest = ""
-    if whole:
-        nearest = f"; the nearest valid value is {least if value < least else most:,}"
-    raise ValueError(f"{name}: expected a whole number {wanted}, received {value!r}{nearest}")
 
 
 def _check_array(name, array, dtype, shape, rank):

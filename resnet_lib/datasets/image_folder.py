@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .base import Dataset, Split, check_count
+from .. import checks
+from .base import Dataset, Split
 from .images import load_all, told
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
@@ -60,8 +61,8 @@ def image_folder(path, *, size=64, validation=0.1, test=0.1, seed=0, skip_unread
             or files cannot be read: damaged, of another kind, or of more than Pillow's limit of 179
             million pixels.
     """
-    size = check_count("size", size)
-    seed = check_count("seed", seed, least=0, most=2**32 - 1)
+    size = checks.count("size", size)
+    seed = checks.count("seed", seed, least=0, most=2**32 - 1)
     _check_shares(validation, test)
     folder = Path(path).expanduser()
     given = _given(folder)

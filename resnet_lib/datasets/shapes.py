@@ -12,7 +12,8 @@ differ in the last bit between processors and are not used.
 
 import numpy as np
 
-from .base import Dataset, Split, check_count
+from .. import checks
+from .base import Dataset, Split
 
 CLASS_NAMES = (
     "circle",
@@ -56,9 +57,9 @@ def shapes(train=8000, validation=1000, test=1000, *, seed=0):
     Raises:
         ValueError: a count is below 1, or the seed out of its range.
     """
-    seed = check_count("seed", seed, least=0, most=2**32 - 1)
+    seed = checks.count("seed", seed, least=0, most=2**32 - 1)
     counts = {"train": train, "validation": validation, "test": test}
-    counts = {name: check_count(name, n) for name, n in counts.items()}
+    counts = {name: checks.count(name, n) for name, n in counts.items()}
     parts = [_draw_part(seed, name, n) for name, n in counts.items()]
     return Dataset(*parts, CLASS_NAMES, f"ten shapes, drawn with seed {seed}")
 

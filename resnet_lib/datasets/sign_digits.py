@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import checks
 from . import download as _download
-from .base import Dataset, Split, check_count
+from .base import Dataset, Split
 from .images import load_all, told
 
 REPOSITORY = "https://github.com/ardamavi/Sign-Language-Digits-Dataset"
@@ -66,7 +67,7 @@ def sign_digits(data_dir=None, download=True, *, classes=(0, 1, 2, 3, 4, 5), siz
         ValueError: an argument is out of its range, a photo is damaged or has no number, there are
             too few signers, or the downloaded archive is not what it should be.
     """
-    classes, size = _checked(classes), check_count("size", size)
+    classes, size = _checked(classes), checks.count("size", size)
     folder = _find(data_dir, download)
     chosen = [photo for photo in _photos(folder) if photo.digit in classes]
     images, unreadable = load_all([photo.path for photo in chosen], size)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import resnet_lib as rl
-from resnet_lib import fast
+from resnet_lib.training import fused_bn as fast
 
 SIDE, BATCH = 16, 32
 RANDOM = np.random.default_rng(7)
@@ -435,7 +435,7 @@ def test_what_is_no_built_model_is_refused(wrong, said):
 ON_JAX = """
 import sys, numpy as np
 import resnet_lib as rl
-from resnet_lib import fast
+from resnet_lib.training import fused_bn as fast
 assert "tensorflow" not in sys.modules
 model = rl.resnet_v1((8, 8, 3), 8)
 quick = fast.speed_up(model)

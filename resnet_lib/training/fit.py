@@ -10,12 +10,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from .. import records
+from ..datasets.base import Split
+from ..datasets.resize import resized
 from . import callbacks as ours
-from . import records
-from .batches import Batches, Places, on_device, resized
-from .datasets.base import Split
-from .fast import speed_up
-from .preparation import make_optimizer, prepared, with_preprocessing
+from . import progress as display
+from .batches import Batches, Places, on_device
+from .fused_bn import speed_up
+from .network import make_optimizer, prepared, with_preprocessing
 
 BEST = Path("checkpoints", "best.keras")
 BACKUP = Path("checkpoints", "last_epoch")
@@ -67,7 +69,7 @@ class Job:
         steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
         names = dict(name=self.model.name, source=self.data.source)
         show = (self.recipe, steps, epochs)
-        shown = [ours.progress(*show, history=self.history, **names)] if progress else []
+        shown = [display.progress(*show, history=self.history, **names)] if progress else []
         interruptible = ours.Interruptible()
         callbacks = [*self._callbacks(steps, tensorboard), *further, *shown, interruptible]
         try:

@@ -10,11 +10,11 @@ from statistics import median
 
 import keras
 
-from .batches import resized
-from .execution import best_execution
-from .fitting import Job, unchanged
-from .preparation import with_preprocessing
-from .recipes import ONE_CYCLE
+from ..datasets.resize import resized
+from ..recipes import ONE_CYCLE
+from .fit import Job, unchanged
+from .machine import best_execution
+from .network import with_preprocessing
 
 # The sizes to train at, from the best result to the least time, and from how many epochs on a plan
 # is taken. A full-size epoch teaches more than a small one, until there are many.

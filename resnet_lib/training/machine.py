@@ -6,13 +6,16 @@ call, without XLA, and convolutions in bfloat16 where the CPU has instructions f
 """
 
 import os
+import platform
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
 
-from .datasets.base import check_count
+from .. import checks
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ON_DEVICE_BYTES = 2 * 2**30
@@ -46,7 +49,7 @@ class Execution:
         if self.precision not in PRECISIONS:
             valid = ", ".join(map(repr, PRECISIONS))
             raise ValueError(f"precision: expected one of {valid}, received {self.precision!r}")
-        check_count("steps_per_execution", self.steps_per_execution)
+        checks.count("steps_per_execution", self.steps_per_execution)
         if self.data_on_device and keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "data_on_device: expected False, for it needs the TensorFlow backend. "
@@ -120,3 +123,28 @@ def make_deterministic():
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+
+
+def environment():
+    """Return what a record says of the machine and the software: a dict that JSON can hold."""
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": cpuinfo("model name") or platform.processor(),
+        "cores": os.cpu_count(),
+        "gpus": _gpus(backend),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+        "keras_backend": backend,
+        "backend_version": import_module(backend).__version__,
+        **{name: version(name) for name in ("keras", "numpy", "resnet-lib")},
+    }
+
+
+def _gpus(backend):
+    if backend != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]

@@ -12,7 +12,7 @@ from types import MethodType
 
 import keras
 
-from .cifar import allow_depth
+from ..runtime import allow_depth
 
 _FUSED_DTYPES = ("float16", "bfloat16", "float32")
 

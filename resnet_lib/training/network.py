@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from .cifar import allow_depth
-from .fast import finalize
+from ..runtime import allow_depth
+from .fused_bn import finalize
 
 # The names of what `with_preprocessing` puts in front of a network.
 LAYERS = ("pixels", "scale", "subtract_mean", "standardize")

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from small import PICTURES, resnet8
 
 from resnet_lib import cifar
-from resnet_lib.preparation import make_optimizer, prepared, with_preprocessing
 from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, WeightDecay
+from resnet_lib.training.network import make_optimizer, prepared, with_preprocessing
 
 RATE, MOMENTUM, DECAY = 0.05, 0.9, 0.3
 RANDOM = np.random.default_rng(0)
@@ -409,3 +410,25 @@ def test_a_model_of_one_size_is_refused_with_what_to_do():
     with_preprocessing(flat(), IMAGES, "channel")
     with pytest.raises(ValueError, match=r"any size.*Flat.*sizes=\(\(1, 1\),\)"):
         with_preprocessing(flat(), IMAGES, "channel", any_size=True)
+
+
+def test_preprocessing_is_inside_and_subtracts_the_mean_image():
+    model = resnet8()
+    inside = with_preprocessing(model, PICTURES.train.images)
+    images = PICTURES.test.images[:8]
+    mean = PICTURES.train.images.mean(axis=0)
+    expected = np.asarray(model(((images - mean) / 255).astype("float32")))
+    np.testing.assert_allclose(np.asarray(inside(images.astype("float32"))), expected, atol=1e-6)
+    without = with_preprocessing(model, PICTURES.train.images, None)
+    expected = np.asarray(model((images / 255).astype("float32")))
+    np.testing.assert_allclose(np.asarray(without(images.astype("float32"))), expected, atol=1e-6)
+
+
+def test_an_adapted_normalisation_survives_the_copy():
+    inputs = keras.Input((32, 32, 3))
+    normalize = keras.layers.Normalization()
+    normalize.adapt(PICTURES.train.images / 255)
+    model = keras.Model(inputs, normalize(inputs))
+    inside = with_preprocessing(model, PICTURES.train.images, None)
+    images = PICTURES.test.images[:4].astype("float32")
+    np.testing.assert_allclose(inside(images), model(images / 255), atol=1e-5)

@@ -12,17 +12,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from .. import checks, records
+from ..datasets.base import Dataset
+from ..inspection import count_parameters
+from ..recipes import EXAMPLE, Recipe
 from . import callbacks as ours
-from . import records
-from .budget import for_budget
-from .datasets.base import Dataset, check_count
-from .execution import best_execution, make_deterministic
-from .fitting import BACKUP, BEST, PROGRESS, Job, check_tensorboard, now
-from .inspection import count_parameters
-from .preparation import LAYERS
-from .recipes import EXAMPLE, Recipe
-
-__all__ = ["for_budget", "train"]
+from .fit import BACKUP, BEST, PROGRESS, Job, check_tensorboard, now
+from .machine import best_execution, environment, make_deterministic
+from .network import LAYERS
 
 
 def train(
@@ -91,7 +88,7 @@ def train(
     if batch_size is not None:
         recipe = replace(recipe, batch_size=batch_size)
     epochs = _checked_epochs(epochs, recipe)
-    seed = check_count("seed", seed, least=0)
+    seed = checks.count("seed", seed, least=0)
     if not isinstance(data, Dataset):
         raise ValueError(f"data: expected a resnet_lib.datasets.Dataset, received {data!r:.80}")
     _check_fit(model, data)
@@ -132,7 +129,7 @@ def _checked_epochs(epochs, recipe):
     if epochs is None:
         return recipe.epochs
     try:
-        return check_count("epochs", epochs, most=recipe.epochs)
+        return checks.count("epochs", epochs, most=recipe.epochs)
     except ValueError as error:
         error.add_note(
             "A recipe is stretched or shortened by dataclasses.replace(recipe, epochs=…)."
@@ -158,7 +155,7 @@ def _describe(model, data, recipe, execution):
             "classes": list(data.class_names),
         },
         "execution": execution.as_dict(),
-        "environment": records.environment(),
+        "environment": environment(),
         "started": now(),
     }
 

@@ -1,0 +1,123 @@
+"""What the package refuses, and how it says so: "Expected … Received …", in one wording.
+
+Every function takes the argument's name and value and returns the value, as what it is to be used
+as. Nothing here imports Keras.
+"""
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def integer(name: str, value: Any) -> int:
+    """Return `value` as an int; TypeError if it is none."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"Expected `{name}` to be an integer. Received: {value!r}") from None
+
+
+def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """Return `value` as an int from `least` to `most`; ValueError, with the nearest, if not."""
+    try:
+        number = integer(name, value)
+    except TypeError:
+        number = None
+    if number is not None and number >= least and (most is None or number <= most):
+        return number
+    wanted = f"of at least {least:,}" if most is None else f"from {least:,} to {most:,}"
+    nearest = ""
+    if number is not None:
+        nearest = f"; the nearest valid value is {least if number < least else most:,}"
+    raise ValueError(
+        f"Expected `{name}` to be a whole number {wanted}. Received: {value!r}{nearest}"
+    )
+
+
+def number(
+    name: str,
+    value: Any,
+    least: float = 0,
+    most: float | None = None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return a finite number in a range; ValueError if it is none.
+
+    Args:
+        name: the argument's name.
+        value: int or float of Python or NumPy.
+        least: the smallest valid value; `above` takes its place.
+        most: the largest valid value.
+        above: a bound that is not valid itself.
+        below: a bound that is not valid itself.
+    """
+    try:
+        found = math.nan if isinstance(value, bool | str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    bounds = [
+        ("above", above, above is None or found > above),
+        ("of at least", None if above is not None else least, above is not None or found >= least),
+        ("at most", most, most is None or found <= most),
+        ("below", below, below is None or found < below),
+    ]
+    if math.isfinite(found) and all(kept for *_, kept in bounds):
+        return value
+    wanted = ", ".join(f"{word} {bound:g}" for word, bound, _ in bounds if bound is not None)
+    raise ValueError(f"Expected `{name}` to be a number {wanted}. Received: {value!r}")
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False; ValueError if it is neither."""
+    if not isinstance(value, bool):
+        raise ValueError(f"Expected `{name}` to be True or False. Received: {value!r}")
+    return value
+
+
+def choice(name: str, value: Any, choices: Mapping | Iterable) -> Any:
+    """Return `value`, or what a dict holds under it; ValueError, with the choices, if it is none.
+
+    A text that is nearly one of the choices is told which.
+    """
+    try:
+        known = value in choices
+    except TypeError:  # It cannot be looked up, as a list.
+        known = False
+    if known:
+        return choices[value] if isinstance(choices, Mapping) else value
+    valid = ", ".join(map(repr, choices))
+    near = difflib.get_close_matches(str(value), [str(each) for each in choices], n=1)
+    nearest = f"; the nearest: {near[0]!r}" if near else ""
+    raise ValueError(f"Expected `{name}` to be one of {valid}. Received: {value!r}{nearest}")
+
+
+def classes(num_classes: Any) -> int:
+    """Return the number of classes as an int of at least 1."""
+    found = integer("num_classes", num_classes)
+    if found < 1:
+        raise ValueError(f"Expected at least 1 class. Received: num_classes={found}")
+    return found
+
+
+def input_shape(shape: Any, smallest: int) -> tuple[int | None, int | None, int]:
+    """Return (height, width, channels), height and width None or at least `smallest`."""
+    expected = (
+        "Expected input_shape as (height, width, channels), without the batch, height and width "
+        f"at least {smallest} or None, channels at least 1, such as (32, 32, 3). "
+        f"Received: {shape!r}"
+    )
+    try:
+        height, width, channels = shape
+        sides = [None if side is None else integer("side", side) for side in (height, width)]
+        channels = integer("channels", channels)
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
+    if channels < 1 or any(side is not None and side < smallest for side in sides):
+        raise ValueError(expected)
+    return (*sides, channels)

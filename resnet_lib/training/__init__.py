@@ -1,0 +1,17 @@
+"""Train a network: a copy of it, with a recipe, into a folder that holds the run.
+
+    run = rl.train(model, data, recipe, out="runs/first")
+
+`run` is where to start reading; a run's epochs are in `fit`, the copy that is trained in `network`.
+"""
+
+from .budget import for_budget
+from .fused_bn import speed_up
+from .machine import Execution, best_execution
+from .run import train
+
+__all__ = ["Execution", "best_execution", "for_budget", "speed_up", "train"]
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,164 @@
+"""What is shown while a run is trained: a figure that grows, a bar, or lines."""
+
+import sys
+import time
+import warnings
+
+import keras
+from tqdm import tqdm
+
+from .. import plots
+
+
+class Progress(keras.callbacks.Callback):
+    """What is common to the ways of showing progress: how much work is done and how much is left.
+
+    A step's work is its share of the pixels of the full size, so that the time left is right for
+    a run that begins with small images.
+
+    Args:
+        recipe: `resnet_lib.recipes.Recipe`.
+        steps: steps in an epoch.
+        epochs: (first, last): zero-based number of the first epoch, and how many there are.
+    """
+
+    def __init__(self, recipe, steps, epochs):
+        super().__init__()
+        self.recipe, self.steps = recipe, steps
+        self.first, self.last = epochs
+        self.before = 0
+
+    def work(self, epoch):
+        """Return the work of one step of an epoch."""
+        return self.recipe.size(epoch) ** 2
+
+    def total(self):
+        """Return the work of the epochs that are left."""
+        return sum(self.steps * self.work(epoch) for epoch in range(self.first, self.last))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remember the epoch."""
+        self.epoch, self.before = epoch, -1
+
+    def steps_since(self, batch):
+        """Return the steps since it was asked before."""
+        since, self.before = batch - self.before, batch
+        return since
+
+    def close(self):
+        """Leave the screen in order; called once, whatever happened."""
+
+
+class Bar(Progress):
+    """A bar over all steps of all epochs, with the time left, in a terminal."""
+
+    FORMAT = "{desc} |{bar}| {percentage:.0f}% [{elapsed}<{remaining}]{postfix}"
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.bar = tqdm(total=self.total(), bar_format=self.FORMAT, dynamic_ncols=True)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Say which epoch it is."""
+        super().on_epoch_begin(epoch)
+        self.bar.set_description_str(f"epoch {epoch + 1}/{self.last}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Go on by a step; say the loss now and then."""
+        self.bar.update(self.steps_since(batch) * self.work(self.epoch))
+        if batch % 20 == 0:
+            self.bar.set_postfix_str(f"loss {float(logs['loss']):.3f}", refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Leave a line over the bar."""
+        self.bar.write(line(epoch, self.last, logs))
+
+    def close(self):
+        """Leave the bar as it is."""
+        self.bar.close()
+
+
+class Lines(Progress):
+    """A line an epoch, without times, so that two runs can be compared."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the line."""
+        print(line(epoch, self.last, logs), flush=True)
+
+
+class LiveFigure(Progress):
+    """Loss and learning rate, drawn anew while they come, in a notebook.
+
+    At the end one plain picture without times stays, with the alt text that it began with.
+    Drawing takes at most about a fiftieth of the time.
+    """
+
+    def __init__(self, *args, history, name, source):
+        super().__init__(*args)
+        from IPython.display import display
+
+        self.history, self.name, self.source = history, name, source
+        self.done, self.losses = 0.0, []
+        self.started = time.perf_counter()
+        self.next_drawing = self.started + 1
+        self.shown = display(self.figure(""), display_id=True)
+
+    def figure(self, title):
+        """Return the picture of now."""
+        return plots.progress(
+            self.history, self.recipe, self.last, name=self.name, title=title, losses=self.losses
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Draw, if it is not too soon."""
+        self.done += self.steps_since(batch) * self.work(self.epoch)
+        self.losses.append((self.epoch + (batch + 1) / self.steps, float(logs["loss"])))
+        if time.perf_counter() > self.next_drawing:
+            self.draw(self.time_left())
+
+    def draw(self, title):
+        """Draw, and say when the next drawing is due."""
+        start = time.perf_counter()
+        self.show(title)
+        end = time.perf_counter()
+        self.next_drawing = end + max(2.0, 50 * (end - start))
+
+    def show(self, title):
+        """Put the picture of now in the place of the one before; training goes on without it."""
+        try:
+            self.shown.update(self.figure(title))
+        except Exception as error:
+            warnings.warn(f"The figure cannot be drawn: {error!r}", stacklevel=2)
+
+    def time_left(self):
+        """Return which epoch it is and how long the rest will take."""
+        seconds = (time.perf_counter() - self.started) * (self.total() / self.done - 1)
+        return f"epoch {self.epoch + 1} of {self.last}, {tqdm.format_interval(seconds)} left"
+
+    def close(self):
+        """Leave the picture of the whole run."""
+        self.losses = []
+        self.show(self.source)
+
+
+def line(epoch, epochs, logs):
+    """Return an epoch's numbers in a line."""
+    return (
+        f"epoch {epoch + 1}/{epochs}: loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}, "
+        f"validation loss {logs['val_loss']:.3f}, accuracy {logs['val_accuracy']:.3f}"
+    )
+
+
+def progress(*args, history, name, source):
+    """Return the way of showing progress that suits where the output goes."""
+    if in_notebook():
+        return LiveFigure(*args, history=history, name=name, source=source)
+    open_stderr = sys.stderr is not None and not sys.stderr.closed
+    return (Bar if open_stderr and sys.stderr.isatty() else Lines)(*args)
+
+
+def in_notebook():
+    """Say whether this is a Jupyter kernel, which can change a picture that it has shown."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel")

@@ -1,0 +1,188 @@
+"""The command line."""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from small import (
+    SHAPES,
+)
+
+from resnet_lib import recipes, records, training
+from resnet_lib.__main__ import main
+from resnet_lib.recipes import ONE_CYCLE
+from resnet_lib.training import fit as fitting
+from resnet_lib.training import machine
+
+
+def test_the_command_line_trains(tmp_path, capsys):
+    out = tmp_path / "run"
+    command = "train --model plain8 --dataset shapes --form standard --epochs 1 --limit 64"
+    code = main([*command.split(), "--seed", "5", "--batch-size", "16", "--out", str(out)])
+    assert code == 0
+    record = records.load(out).record
+    assert record["model"]["id"] == "plain8"
+    rest = ["--seed", "5", "--batch-size", "16", "--out", str(out)]
+    words = ["python", "-m", "resnet_lib", *command.split(), *rest]
+    assert record["notes"] == {"form": "standard", "dropout": 0, "command": shlex.join(words)}
+    assert (record["seed"], record["batch_size"]) == (5, 16)
+    assert record["dataset"]["sizes"][0] == 64
+    assert str(out) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--model", "resnet21v1"], "20 and 26"),
+        (["--model", "vgg16"], "resnet20v1"),
+        (["--model", "resnet8v1", "--form", "best"], "'example', 'paper', 'standard'"),
+        (["--model", "resnet8v1", "--limit", "0"], "1"),
+        (["--model", "resnet8v1", "--size", "64"], "from 8 to 32"),
+        (["--model", "resnet8v1", "--dropout", "1"], "below 1"),
+        (["--model", "resnet8v1", "--set", "rate=1"], "'batch_size'"),
+        (["--model", "resnet8v1", "--set", "momentum=2"], "from 0 to 1"),
+    ],
+)
+def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "--dataset", "shapes", "--out", str(out), *wrong]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not out.exists()
+
+
+def test_fields_of_the_recipe_on_the_command_line(tmp_path, monkeypatch):
+    asked = []
+
+    def train(model, data, recipe, **options):
+        asked.append((recipe, model.layers[-2].name, options["notes"]["command"]))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("resnet_lib.training.train", train)
+    command = "train --model plain8 --dataset shapes --recipe one-cycle --epochs 2 --dropout 0.3"
+    command += " --set peak=0.1 --set augment=false --set sizes=[[1,1]] --set anneal=cosine"
+    command += " --set weight_decay=0.002"
+    out = ["--out", str(tmp_path / "run")]
+    assert main([*command.split(), *out, "--resume"]) == 2
+    changes = dict(epochs=2, peak=0.1, augment=False, sizes=((1, 1),), anneal="cosine")
+    wanted = replace(ONE_CYCLE, **changes, weight_decay=recipes.WeightDecay(0.002))
+    typed = shlex.join(["python", "-m", "resnet_lib", *command.split(), *out])
+    assert asked == [(wanted, "head_dropout", typed)]
+
+
+def test_what_is_no_assignment_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--model", "plain8", "--out", "x", "--set", "peak"])
+    assert "expected FIELD=VALUE, received 'peak'" in capsys.readouterr().err
+
+
+def test_the_command_line_lists_runs(run, capsys):
+    assert main(["records", str(run.folder)]) == 0
+    shown = capsys.readouterr().out
+    best = max(run.history["val_accuracy"])
+    assert f"{100 * best:.1f}" in shown
+    assert f"{run.folder} " in shown
+    assert run.source in shown
+    assert main(["records"]) == 0
+    assert main(["records", str(run.folder / "no")]) == 2
+
+
+TRAIN = [sys.executable, "-m", "resnet_lib", "train", "--dataset", "shapes", "--model", "resnet8v1"]
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 120
+    while not path.is_file():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_command_is_resumed(tmp_path):
+    out = tmp_path / "run"
+    command = [
+        *TRAIN,
+        "--recipe",
+        "one-cycle",
+        "--epochs",
+        "4",
+        "--limit",
+        "512",
+        "--out",
+        str(out),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "record.json").exists()
+    process = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    record = records.load(out).record
+    assert len(record["history"]["loss"]) == 4
+    assert record["resumed"][0]["epoch"] >= 1
+    assert not (out / fitting.BACKUP).exists(), "a finished recipe keeps no backup"
+
+
+def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
+    out = tmp_path / "run"
+    command = [*TRAIN, "--limit", "512", "--out", str(out)]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background have interrupts ignored, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "stopped: by hand in epoch" in printed
+    assert "Traceback" not in errors
+    run = records.load(out)
+    assert run.load_model().predict(SHAPES.test.images[:4], verbose=0).shape == (4, 10)
+
+
+@pytest.mark.parametrize("asked", [None, "float32", "mixed_bfloat16"])
+def test_the_command_takes_a_precision(asked, tmp_path, monkeypatch):
+    given = {}
+
+    def train(*_, **options):
+        given.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "train", train)
+    precision = [] if asked is None else ["--precision", asked]
+    command = [*TRAIN[3:], "--out", str(tmp_path / "run"), *precision]
+    assert main(command) == 2
+    assert given["execution"].precision == (asked or machine.best_execution().precision)
+
+
+def test_the_command_lines_recipes(tmp_path, capsys):
+    command = ["train", "--dataset", "shapes", "--limit", "64", "--model"]
+    options = ["--recipe", "one-cycle", "--epochs", "2", "--stop-after", "1", "--deterministic"]
+    assert main([*command, "plain8", *options[:-1], "--out", str(tmp_path / "a")]) == 0
+    record = records.load(tmp_path / "a").record
+    assert (record["recipe"]["epochs"], record["epochs"]) == (2, 1)
+    assert record["notes"]["form"] == "standard"
+    options = ["--recipe", "paper", "--stop-after", "1", "--batch-size", "64"]
+    assert main([*command, "resnet8v1", *options, "--out", str(tmp_path / "b")]) == 0
+    record = records.load(tmp_path / "b").record
+    assert (record["recipe"]["name"], record["notes"]["form"]) == ("paper", "paper")
+    assert record["recipe"]["batch_size"] == 64
+
+
+def test_minutes_are_measured_once(tmp_path, capsys):
+    command = ["train", "--dataset", "shapes", "--limit", "128", "--model", "resnet8v1"]
+    command += ["--recipe", "one-cycle", "--minutes", "0.5", "--stop-after", "1"]
+    assert main([*command, "--out", str(tmp_path / "a")]) == 0
+    assert "epochs fit into 0.5 minutes" in capsys.readouterr().out
+    assert main([*command, "--resume", "--out", str(tmp_path / "a")]) == 0
+    assert "fit into" not in capsys.readouterr().out
