@@ -4,8 +4,8 @@
     python benchmarks/train_step.py --isa AVX2 --torch-python /path/to/python
 
 "ours" is `resnet_v1(..., form="standard")` through `training.speed_up`, trained as ONE_CYCLE says:
-SGD with Nesterov momentum 0.9 and a decay of 5e-4 on kernels. The example is the copied network with
-Adam, in TensorFlow's own environment, and again with TF_ENABLE_ONEDNN_OPTS=0, which is what
+SGD with Nesterov momentum 0.9 and a decay of 5e-4 on kernels. The example is the copied network
+with Adam, in TensorFlow's own environment, and again with TF_ENABLE_ONEDNN_OPTS=0, which is what
 TensorFlow chooses by itself on a CPU without AVX512-VNNI. PyTorch has our network, channels last,
 with our optimizer. Each is a process of its own that trains on float32 images in memory when it is
 its turn: Keras through `model.fit`, PyTorch in a plain loop. The rounds interleave, so a busy

@@ -67,7 +67,7 @@ class FormV2:
         first: where the first BN-ReLU of a stage's first block stands: "branch", "shared" or
             "none", see `blocks.preactivation_basic_block`. In all other blocks: "branch".
         stem_activated: whether BN and ReLU follow the first convolution.
-        basic_shortcut: option A, B or C of a network of basic blocks; bottleneck blocks have B.
+        shortcut: option A, B or C for each kind of block.
     """
 
     use_bias: bool
@@ -75,12 +75,26 @@ class FormV2:
     mid: tuple[int, int, int]
     first: tuple[str, str, str]
     stem_activated: bool
-    basic_shortcut: str
+    shortcut: dict[str, str]
 
 
 FORMS_V2 = {
-    "example": FormV2(True, 1e-4, (16, 64, 128), ("none", "branch", "branch"), True, "B"),
-    "paper": FormV2(False, None, (16, 32, 64), ("shared", "shared", "shared"), False, "A"),
+    "example": FormV2(
+        use_bias=True,
+        l2=1e-4,
+        mid=(16, 64, 128),
+        first=("none", "branch", "branch"),
+        stem_activated=True,
+        shortcut={"bottleneck": "B", "basic": "B"},
+    ),
+    "paper": FormV2(
+        use_bias=False,
+        l2=None,
+        mid=(16, 32, 64),
+        first=("shared", "shared", "shared"),
+        stem_activated=False,
+        shortcut={"bottleneck": "B", "basic": "A"},
+    ),
 }
 DEPTHS = {"basic": (6, 8, 1202), "bottleneck": (9, 11, 1001)}
 
@@ -187,14 +201,14 @@ def resnet_v2(
     """
     n, form = blocks_per_stage(depth, block), checks.choice("form", form, FORMS_V2)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
+    skip = shortcut_of(shortcut or form.shortcut[block], conv, batch_norm=False)
     if block == "basic":
-        unit, widths, default = preactivation_basic_block, (16, 32, 64), form.basic_shortcut
+        block, widths = preactivation_basic_block, (16, 32, 64)
     else:
-        unit, default = preactivation_bottleneck_block, "B"
-        widths = tuple(zip(form.mid, (64, 128, 256), strict=True))
-    skip = shortcut_of(shortcut or default, conv, batch_norm=False)
-    block = partial(unit, conv=conv, shortcut=skip)
-    first = [partial(block, preactivation=place) for place in form.first]
+        block = preactivation_bottleneck_block
+        widths = (form.mid[0], 64), (form.mid[1], 128), (form.mid[2], 256)
+    block = partial(block, conv=conv, shortcut=skip)
+    first = [partial(block, preactivation=where) for where in form.first]
     inputs = pictures(input_shape)
     x = conv(inputs, 16, name="stem_conv")
     if form.stem_activated:

@@ -110,7 +110,7 @@ def resnet(
     x = stack(x, 512, n4, block, name="stage4")
     allow_depth(depth)
     outputs = head(x, num_classes) if include_top else x
-    model = _changed(keras.Model(inputs, outputs, name=f"ResNet{depth}"), form)
+    model = in_form(keras.Model(inputs, outputs, name=f"ResNet{depth}"), form)
     if weights is not None:
         load_keras_weights(model, _downloaded(depth, include_top))
     return model
@@ -233,8 +233,8 @@ def keras_name(name):
     return re.sub(r"^stage(\d)", lambda stage: f"conv{int(stage[1]) + 1}", name)
 
 
-def _changed(model, form):
-    """Return a copy of a model with the form's epsilon and layer names."""
+def in_form(model, form):
+    """Return a copy of a model with the epsilon and the layer names of a `Form`."""
 
     def changed(layer):
         config = layer.get_config()

@@ -225,9 +225,10 @@ for option, error in rl.paper.IMAGENET_34_ERROR.items():
 #
 # ## Your block and the library's
 #
-# Here is the library's basic block, without its docstring. It names its layers, takes the shortcut as an option, and is
-# otherwise what you have written: `convolution` and `bn_relu` together are your `conv_bn` and ReLU, and `add_shortcut` picks
-# A, B or C.
+# Here is the library's basic block, without its docstring. It names its layers, gets its convolution and its shortcut from
+# outside, and is otherwise what you have written: `conv` and `bn_relu` together are your `conv_bn` and ReLU. `shortcut_of`
+# returns the function of option A, B or C, and the block calls it where it adds. So a network decides once what a convolution
+# and a shortcut are, and hands both to all of its blocks.
 
 # %%
 print(inspect.getsource(rl.blocks.basic_block).split('"""')[2])

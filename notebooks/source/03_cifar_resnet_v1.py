@@ -97,13 +97,18 @@ print(f"loss of an untrained network: {float(loss.numpy().mean()):.3f}, ln 10: {
 #
 # ## The library's builder
 #
-# `rl.resnet_v1` does what you have just done. Its heart is one loop:
+# `rl.resnet_v1` does what you have just done. Here it is, without its docstring: the stem, three stages, the head. `partial` binds
+# what is the same everywhere, the kind of convolution and the kind of shortcut, so that a line of a stage says only what is its own:
+# channels and blocks.
 
 # %%
-print(inspect.getsource(rl.cifar._post_activation))
+print("".join(inspect.getsource(rl.resnet_v1).split('"""')[::2]))
+
+# %% [markdown]
+# `stack` is your loop over the blocks of a stage. Its first block has the stride; each of the others keeps the shape:
 
 # %%
-print(inspect.getsource(rl.cifar.stack).split('"""')[2])
+print(inspect.getsource(rl.blocks.stack).split('"""')[2])
 
 # %% [markdown]
 # Is it the network that you grew? The same weights must give the same output.

@@ -263,8 +263,14 @@ mine = keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
 same(mine, rl.resnet_v2(SHAPE, depth=9 * n + 2, form="paper"))
 
 # %% [markdown]
-# Your network and `rl.resnet_v2` with `form="paper"` are the same function.
-#
+# Your network and `rl.resnet_v2` with `form="paper"` are the same function. Here is the library's builder, without its docstring. It
+# has the lines of `rl.resnet_v1` in notebook 3; new are the two kinds of blocks, `first`, which says how the first block of a stage
+# activates, and the BN and ReLU at the end:
+
+# %%
+print("".join(inspect.getsource(rl.resnet_v2).split('"""')[::2]))
+
+# %% [markdown]
 # The depth: three stages of n blocks with three convolutions each, so 9n; the stem and the dense layer make it
 # **9n+2**. As in notebook 3, projections are not counted. With basic blocks it would be 6n+2. Some depths are both:
 

@@ -14,6 +14,7 @@
 # %%
 import resnet_lib as rl
 
+import inspect
 from dataclasses import replace
 
 import keras
@@ -88,6 +89,13 @@ by_hand = keras.Model(inputs, layers.Dense(1000, activation="softmax")(x))
 print("stem 1, blocks", 3 * (3 + 4 + 6 + 3), "dense 1: together", 3 * (3 + 4 + 6 + 3) + 2)
 print("built by hand:  ", rl.count_parameters(by_hand))
 print("in the library: ", rl.count_parameters(rl.resnet50(form="paper")))
+
+# %% [markdown]
+# Here is the library's builder, without its docstring: your stem, four stages, and a head that can be left out. `in_form` gives the layers the
+# names and BN the epsilon of a form; forms come up below.
+
+# %%
+print("".join(inspect.getsource(rl.imagenet.resnet).split('"""')[::2]))
 
 # %% [markdown]
 # The same plan with other numbers of blocks gives the whole family, the two smallest with the basic block of notebook 2 in place of the bottleneck. The

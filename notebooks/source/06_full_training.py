@@ -552,9 +552,9 @@ for value, fine, wide in zip(values, *rounded, strict=True):
 
 # %%
 ways = {
-    "float32": rl.execution.Execution("float32"),
-    "bfloat16": rl.execution.Execution("mixed_bfloat16"),
-    "float32, XLA": rl.execution.Execution("float32", jit_compile=True),
+    "float32": rl.training.Execution("float32"),
+    "bfloat16": rl.training.Execution("mixed_bfloat16"),
+    "float32, XLA": rl.training.Execution("float32", jit_compile=True),
 }
 few = rl.datasets.shapes(train=1000, validation=100, test=100)
 keras.utils.set_random_seed(0)
@@ -578,7 +578,7 @@ if SHOW_TIMES or FULL:
 
 # %% [markdown]
 # On the CPU that trained the recorded runs, bfloat16 is faster than float32, because that CPU has instructions for it, and XLA is slower; `benchmarks/results/` in the project's repository has the
-# figures, and `benchmarks/train_step.py` measures yours with care. `rl.execution.best_execution()` says what `train` takes on your machine.
+# figures, and `benchmarks/train_step.py` measures yours with care. `rl.training.best_execution()` says what `train` takes on your machine.
 #
 # ## The whole length
 #
