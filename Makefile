@@ -77,7 +77,7 @@ my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that i
 
 test: setup ## run the tests and every notebook
 	CUDA_VISIBLE_DEVICES=-1 $(PY) -m pytest --nbval --nbval-current-env \
-	  --nbval-cell-timeout=300 tests notebooks $(ARGS)
+	  tests notebooks $(ARGS)
 
 notebooks: setup ## rebuild notebooks/*.ipynb from notebooks/source/*.py
 	$(PY) notebooks/build.py $(ARGS)

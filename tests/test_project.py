@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -136,6 +137,17 @@ def test_conda_environment_has_the_name_that_the_makefile_looks_for():
     name = yaml.safe_load((ROOT / "environment.yml").read_text())["name"]
     assert name == CONDA_ENVIRONMENT
     assert f"ifeq ($(CONDA_DEFAULT_ENV),{name})" in (ROOT / "Makefile").read_text()
+
+
+# What is installed
+
+
+def test_the_library_and_the_plugin_of_pytest_are_packaged():
+    patterns = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {name.partition(".")[0] for name in find_packages(ROOT, include=patterns)}
+    assert packages == {"resnet_lib", "nbval_approx"}
+    assert PROJECT["project"]["entry-points"]["pytest11"] == {"nbval_approx": "nbval_approx"}
+    assert PROJECT["project"]["scripts"] == {"resnet-lib": "resnet_lib.__main__:main"}
 
 
 # Continuous integration
