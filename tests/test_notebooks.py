@@ -5,6 +5,9 @@ plugin of tests/test_nbval_approx.py. The tests here hold what nbval does not lo
 """
 
 import base64
+import contextlib
+import importlib.util
+import io
 import json
 import os
 import re
@@ -358,7 +361,18 @@ def new_project(folder):
 
 
 def build(folder, *arguments):
-    """Run build.py; return the finished process."""
+    """Run a folder's build.py, in this process for speed; return it as if a process had ended."""
+    spec = importlib.util.spec_from_file_location("build", folder / "notebooks/build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = module.main(arguments)
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+def build_in_a_process(folder, *arguments):
+    """Run a folder's build.py as a reader does; return the finished process."""
     command = [sys.executable, "notebooks/build.py", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
@@ -375,7 +389,7 @@ def read_built(folder):
 
 
 def test_notebooks_agree_with_their_sources():
-    process = build(ROOT, "--check")
+    process = build_in_a_process(ROOT, "--check")
     assert process.returncode == 0, process.stderr
 
 
@@ -406,7 +420,8 @@ def test_a_rebuild_is_the_same_to_the_byte(built):
     before = path.read_bytes()
     assert build(built, "--stale").stdout == "01_a: up to date\n"
     path.unlink()
-    assert build(built, "01").stdout == "01_a: built\n"
+    # In another process, so that nothing rests on the order of a set.
+    assert build_in_a_process(built, "01").stdout == "01_a: built\n"
     assert path.read_bytes() == before
 
 
