@@ -482,6 +482,17 @@ def test_tests_that_fail_make_their_target_fail(checkout):
         assert make(checkout, target).returncode != 0
 
 
+def test_the_hooks_before_a_commit_are_the_commands_of_check(checkout):
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    assert entries == commands(checkout, "check")
+    assert len({hook["id"] for hook in repository["hooks"]}) == len(entries)
+    for hook in repository["hooks"]:
+        # Nothing is fetched, and a file's name is not added to the command.
+        assert (hook["language"], hook["pass_filenames"]) == ("system", False)
+
+
 def test_the_conda_environment_is_used_as_it_is(checkout):
     process = make(checkout, "-n", "setup", "test", "lab", CONDA_DEFAULT_ENV=CONDA_ENVIRONMENT)
     assert "python -m pytest" in process.stdout
