@@ -1,13 +1,16 @@
 # For GNU make 3.81 (macOS) and later, and any POSIX shell. `make` alone lists the targets.
 #
 # PYTHON=...  the Python that makes .venv; by default the first suitable one on the PATH
-# ARGS=...    further arguments for JupyterLab (lab), pytest (test), build.py (notebooks) or uv (lock)
+# ARGS=...    further arguments for JupyterLab (lab), pytest (quick, test, test-slow), build.py
+#             (notebooks) or uv (lock)
+# WORKERS=... how many processes pytest runs the tests in; needs pytest-xdist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab my_notebooks test notebooks check lock
+.PHONY: help setup lab my_notebooks quick test test-slow notebooks check lock
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?=
 
 # The same range as requires-python in pyproject.toml (tests/test_project.py compares them).
 SUPPORTED = 3.13 3.12 3.11
@@ -20,17 +23,27 @@ else
 CANDIDATES = "$(PYTHON)"
 endif
 
-# Inside the conda environment of environment.yml everything is installed already.
+# Inside the conda environment of environment.yml everything is installed, and on the PATH, already.
+# Elsewhere JupyterLab hands .venv on: ACTIVE to the `!` cells, TERMINAL to its terminals, in which
+# the reader's own start-up files might otherwise put another Python first.
 ifeq ($(CONDA_DEFAULT_ENV),resnet-lib)
 PY = python
 INSTALLED =
+ACTIVE =
+TERMINAL =
 else
 PY = .venv/bin/python
 INSTALLED = .venv/.project-installed
+ACTIVE = VIRTUAL_ENV="$$PWD/.venv" PATH="$$PWD/.venv/bin:$$PATH"
+TERMINAL = sh -c 'exec bash --rcfile \"\$$VIRTUAL_ENV/bin/activate\"'
 endif
 
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
+PYTEST = CUDA_VISIBLE_DEVICES=-1 $(PY) -m pytest --durations=10 \
+  $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
+
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z_]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 setup: $(INSTALLED) ## install everything into .venv; does nothing when that is up to date
 	@echo "ready: $(PY)"
@@ -61,7 +74,9 @@ setup: $(INSTALLED) ## install everything into .venv; does nothing when that is 
 	@touch $@
 
 lab: setup my_notebooks ## open your own copies of the notebooks in JupyterLab
-	$(PY) -m jupyterlab $(if $(findstring --ip,$(ARGS)),,--ip=127.0.0.1) \
+	@$(if $(AS_ROOT),echo "You are root: JupyterLab is told so with --allow-root.")
+	$(ACTIVE) $(PY) -m jupyterlab $(if $(findstring --ip,$(ARGS)),,--ip=127.0.0.1) $(AS_ROOT) \
+	  $(if $(TERMINAL),--ServerApp.terminado_settings="shell_command=$(TERMINAL)") \
 	  --notebook-dir=my_notebooks $(ARGS)
 
 my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that is there
@@ -75,9 +90,14 @@ my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that i
 	echo "my_notebooks: $$copied copied, $$kept kept as they are" \
 	  "(rename or remove one to get a new copy)"
 
-test: setup ## run the tests and every notebook
-	CUDA_VISIBLE_DEVICES=-1 $(PY) -m pytest --nbval --nbval-current-env \
-	  --nbval-cell-timeout=300 tests notebooks $(ARGS)
+quick: setup ## run the tests but the slow ones, and no notebook: for while you work
+	$(PYTEST) -m "not slow" tests $(ARGS)
+
+test: setup ## run the tests but the slow ones, and every notebook
+	$(PYTEST) -m "not slow" --nbval --nbval-current-env tests notebooks $(ARGS)
+
+test-slow: setup ## run the slow tests: those that take over ten seconds
+	$(PYTEST) -m slow tests $(ARGS)
 
 notebooks: setup ## rebuild notebooks/*.ipynb from notebooks/source/*.py
 	$(PY) notebooks/build.py $(ARGS)

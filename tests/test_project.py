@@ -1,7 +1,8 @@
-"""The files around the library agree: requirements, lock, environments, CI and Makefile."""
+"""The files around the library agree: requirements, lock, environments, CI, hooks and Makefile."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from setuptools import find_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -138,6 +140,17 @@ def test_conda_environment_has_the_name_that_the_makefile_looks_for():
     assert f"ifeq ($(CONDA_DEFAULT_ENV),{name})" in (ROOT / "Makefile").read_text()
 
 
+# What is installed
+
+
+def test_the_library_and_the_plugin_of_pytest_are_packaged():
+    patterns = PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {name.partition(".")[0] for name in find_packages(ROOT, include=patterns)}
+    assert packages == {"resnet_lib", "nbval_approx"}
+    assert PROJECT["project"]["entry-points"]["pytest11"] == {"nbval_approx": "nbval_approx"}
+    assert PROJECT["project"]["scripts"] == {"resnet-lib": "resnet_lib.__main__:main"}
+
+
 # Continuous integration
 
 
@@ -146,31 +159,51 @@ def test_workflow_runs_the_checks_on_the_lowest_and_the_highest_python():
     job = workflow["jobs"]["test"]
     commands = [step["run"] for step in job["steps"] if "run" in step]
     assert tuple(job["strategy"]["matrix"]["python"]) == PYTHONS
-    assert {"make check", "make test"} <= set(commands)
+    assert commands == ["make setup", "make check", "make test", "make test-slow"]
+
+
+CI_PROGRAM = """\
+#!/bin/sh
+echo "${0##*/} $* ${RESNET_LIB_DATA-none}"
+[ "$1" != "$FAILING" ] || exit 2
+"""
+
+
+def run_ci(folder, **variables):
+    """Run a copy of .ci/run where make and Python only say what they are asked to do."""
+    project = folder / "project"
+    shutil.copytree(ROOT / ".ci", project / ".ci")
+    for program in (folder / "bin/make", project / ".venv/bin/python"):
+        program.parent.mkdir(parents=True)
+        program.write_text(CI_PROGRAM)
+        program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment.pop("RESNET_LIB_DATA", None)
+    script = [str(project / ".ci/run")]
+    return subprocess.run(script, env=environment | variables, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("images", [True, False])
 def test_ci_script_runs_the_checks_with_the_images_where_they_are(tmp_path, images):
-    project = tmp_path / "project"
-    shutil.copytree(ROOT / ".ci", project / ".ci")
-    for program in (tmp_path / "bin/make", project / ".venv/bin/python"):
-        program.parent.mkdir(parents=True)
-        program.write_text('#!/bin/sh\necho "${0##*/} $* ${RESNET_LIB_DATA-none}"\n')
-        program.chmod(0o755)
     if images:
         (tmp_path / "shared/tools").mkdir(parents=True)
         (tmp_path / "shared/tools/prepare_data.py").touch()
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
-    environment.pop("RESNET_LIB_DATA", None)
-    script = [str(project / ".ci/run")]
-    process = subprocess.run(script, env=environment, capture_output=True, text=True, check=True)
+    process = run_ci(tmp_path)
+    assert process.returncode == 0, process.stderr
 
-    data = str(project / ".data") if images else "none"
-    expected = ["make setup none", f"make check {data}", f"make test {data}"]
+    data = str(tmp_path / "project/.data") if images else "none"
+    expected = ["make setup none", *(f"make {x} {data}" for x in ("check", "test", "test-slow"))]
     second = process.stdout.splitlines().pop(1)
     assert [line for line in process.stdout.splitlines() if line != second] == expected
     prepared = f"python ../shared/tools/prepare_data.py {data} none"
     assert second == prepared if images else second.startswith("no ../shared/tools/prepare_data.py")
+
+
+@pytest.mark.parametrize("step", ["setup", "check", "test", "test-slow"])
+def test_ci_script_fails_at_the_first_step_that_does(tmp_path, step):
+    process = run_ci(tmp_path, FAILING=step)
+    assert process.returncode == 2
+    assert process.stdout.splitlines()[-1].startswith(f"make {step} ")
 
 
 # Paths
@@ -342,39 +375,137 @@ def test_my_notebooks_without_notebooks_copies_nothing(checkout):
     assert list((checkout / "my_notebooks").iterdir()) == []
 
 
+def as_user(folder, number):
+    """Return a PATH on which `id` says that a user of this number runs it."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "id").write_text(f"#!/bin/sh\necho {number}\n")
+    (programs / "id").chmod(0o755)
+    return f"{programs}{os.pathsep}{os.environ['PATH']}"
+
+
+ACTIVATING = """shell_command=sh -c 'exec bash --rcfile "$VIRTUAL_ENV/bin/activate"'"""
+TERMINALS = f"--ServerApp.terminado_settings={ACTIVATING}"
+
+
 def test_lab_opens_the_copies_and_passes_arguments_on(checkout):
     (checkout / "notebooks/01_a.ipynb").write_text("{}")
-    process = make(checkout, "lab", "ARGS=--no-browser --port 8899")
+    arguments = "ARGS=--no-browser --port 8899"
+    process = make(checkout, "lab", arguments, PATH=as_user(checkout, 1000))
     assert process.returncode == 0, process.stderr
-    options = "--ip=127.0.0.1 --notebook-dir=my_notebooks --no-browser --port 8899"
-    assert calls(checkout)[-1] == f"-m jupyterlab {options}"
+    assert "root" not in process.stdout
+    options = f"{TERMINALS} --notebook-dir=my_notebooks --no-browser --port 8899"
+    assert calls(checkout)[-1] == f"-m jupyterlab --ip=127.0.0.1 {options}"
     assert (checkout / "my_notebooks/01_a.ipynb").exists()
 
 
 def test_lab_listens_to_this_machine_alone_unless_told_otherwise(checkout):
     # JupyterLab refuses to start when an address is given twice.
-    make(checkout, "lab", "ARGS=--ip=0.0.0.0")
-    assert calls(checkout)[-1] == "-m jupyterlab --notebook-dir=my_notebooks --ip=0.0.0.0"
+    make(checkout, "lab", "ARGS=--ip=0.0.0.0", PATH=as_user(checkout, 1000))
+    options = f"{TERMINALS} --notebook-dir=my_notebooks --ip=0.0.0.0"
+    assert calls(checkout)[-1] == f"-m jupyterlab {options}"
 
 
-def test_test_is_one_pytest_run_without_a_gpu(checkout):
-    lines = make(checkout, "-n", "test", "ARGS=-k shapes").stdout.replace("\\\n", "").splitlines()
-    (line,) = [line for line in lines if "pytest" in line]
-    assert line.startswith("CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --nbval ")
-    assert line.split()[-4:] == ["tests", "notebooks", "-k", "shapes"]
+def test_lab_tells_jupyterlab_and_the_reader_of_root(checkout):
+    process = make(checkout, "lab", PATH=as_user(checkout, 0))
+    assert "\nYou are root: JupyterLab is told so with --allow-root.\n" in process.stdout
+    assert calls(checkout)[-1].startswith("-m jupyterlab --ip=127.0.0.1 --allow-root --ServerApp")
+
+
+NOTING_PYTHON = """\
+#!/bin/sh
+[ "$2" != jupyterlab ] || { command -v python; echo "$VIRTUAL_ENV"; } >> calls.txt
+"""
+
+
+def test_lab_hands_its_environment_on(checkout):
+    make(checkout, "setup")
+    calls(checkout)
+    (checkout / ".venv/bin/python").write_text(NOTING_PYTHON)
+    process = make(checkout, "lab", VIRTUAL_ENV="elsewhere")
+    assert process.returncode == 0, process.stderr
+    assert calls(checkout) == [f"{checkout}/.venv/bin/python", f"{checkout}/.venv"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+def test_a_terminal_of_lab_has_the_environment_before_the_readers_own_python(tmp_path):
+    home, environment = tmp_path / "home", tmp_path / "an environment"
+    for program in (home / "bin/python", environment / "bin/python"):
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    (home / ".bashrc").write_text(f'PATH="{home}/bin:$PATH"\n')
+    (environment / "bin/activate").write_text('PATH="$VIRTUAL_ENV/bin:$PATH"\n')
+    # The command that JupyterLab runs; for want of a terminal, bash is told to be interactive.
+    setting = ACTIVATING.removeprefix("shell_command=").replace('activate"', 'activate" -i')
+    process = subprocess.run(
+        shlex.split(setting),
+        env={**os.environ, "HOME": str(home), "VIRTUAL_ENV": str(environment)},
+        input="command -v python\n",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert f"{environment}/bin/python\n" in process.stdout
+
+
+def commands(checkout, target, *arguments, **variables):
+    """Return the lines that make would run for a target after set-up."""
+    process = make(checkout, "-n", target, *arguments, "INSTALLED=", **variables)
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.replace("\\\n", "").splitlines()
+    return [" ".join(line.split()) for line in lines if not line.startswith("echo")]
+
+
+PYTEST = "CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --durations=10"
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("quick", '-m "not slow" tests'),
+        ("test", '-m "not slow" --nbval --nbval-current-env tests notebooks'),
+        ("test-slow", "-m slow tests"),
+    ],
+)
+def test_each_kind_of_test_is_one_pytest_run_without_a_gpu(checkout, target, options):
+    assert commands(checkout, target) == [f"{PYTEST} {options}"]
+    assert commands(checkout, target, "ARGS=-k shapes") == [f"{PYTEST} {options} -k shapes"]
+    workers = "-n 2 --dist loadfile"
+    assert commands(checkout, target, WORKERS="2") == [f"{PYTEST} {workers} {options}"]
+
+
+def test_tests_that_fail_make_their_target_fail(checkout):
+    make(checkout, "setup")
+    (checkout / ".venv/bin/python").write_text('#!/bin/sh\n[ "$2" != pytest ]\n')
+    for target in ("quick", "test", "test-slow"):
+        assert make(checkout, target).returncode != 0
+
+
+def test_the_hooks_before_a_commit_are_the_commands_of_check(checkout):
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    entries = [hook["entry"] for hook in repository["hooks"]]
+    assert entries == commands(checkout, "check")
+    assert len({hook["id"] for hook in repository["hooks"]}) == len(entries)
+    for hook in repository["hooks"]:
+        # Nothing is fetched, and a file's name is not added to the command.
+        assert (hook["language"], hook["pass_filenames"]) == ("system", False)
 
 
 def test_the_conda_environment_is_used_as_it_is(checkout):
-    process = make(checkout, "-n", "setup", "test", CONDA_DEFAULT_ENV=CONDA_ENVIRONMENT)
+    process = make(checkout, "-n", "setup", "test", "lab", CONDA_DEFAULT_ENV=CONDA_ENVIRONMENT)
     assert "python -m pytest" in process.stdout
+    assert "\npython -m jupyterlab" in process.stdout
     assert ".venv" not in process.stdout
+    assert "VIRTUAL_ENV" not in process.stdout
     assert "pip" not in process.stdout
 
 
 def test_help_is_the_default_and_lists_every_target(checkout):
     process = make(checkout)
     (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    listed = re.findall(r"^make (\w+) +\S", process.stdout, re.MULTILINE)
+    listed = re.findall(r"^make ([\w-]+) +\S", process.stdout, re.MULTILINE)
     assert sorted(listed) == sorted(targets.split())
 
 
@@ -396,6 +527,8 @@ def test_tests_of_the_images_say_why_they_are_skipped(tmp_path, folder, outcome)
     (tmp_path / "test_it.py").write_text(SKIPPED)
     environment = {k: v for k, v in os.environ.items() if k != "RESNET_LIB_DATA"}
     environment |= {"RESNET_LIB_DATA": folder} if folder else {}
+    # Loading plugins would take most of the time.
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     process = subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", "-W", "ignore"],
         cwd=tmp_path,
