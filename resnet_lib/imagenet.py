@@ -220,7 +220,7 @@ _KERAS_NAMES = (
 )
 
 
-def keras_name(name):
+def keras_name(name: str) -> str:
     """Return the name that keras.applications gives the layer that is called `name` here.
 
     >>> keras_name("stage1_block2_conv3")
@@ -233,7 +233,7 @@ def keras_name(name):
     return re.sub(r"^stage(\d)", lambda stage: f"conv{int(stage[1]) + 1}", name)
 
 
-def in_form(model, form):
+def in_form(model: keras.Model, form: Form) -> keras.Model:
     """Return a copy of a model with the epsilon and the layer names of a `Form`."""
 
     def changed(layer):
@@ -247,7 +247,7 @@ def in_form(model, form):
     return keras.models.clone_model(model, clone_function=changed)
 
 
-def load_keras_weights(model, source):
+def load_keras_weights(model: keras.Model, source: keras.Model) -> None:
     """Copy the weights of a keras.applications ResNet into one of ours, layer by layer.
 
     Args:
@@ -304,7 +304,9 @@ def _check_weights(weights, form, depth, input_shape, num_classes, include_top):
     if include_top and num_classes != CLASSES:
         wrong.append(f"num_classes={num_classes!r}, expected {CLASSES} or include_top=False")
     if wrong:
-        raise ValueError(f"The ImageNet weights do not go with this. Received: {'; '.join(wrong)}")
+        raise ValueError(
+            "Expected arguments that go with weights='imagenet'. Received: " + "; ".join(wrong)
+        )
 
 
 def _downloaded(depth, include_top):

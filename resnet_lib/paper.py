@@ -37,24 +37,24 @@ class Table:
     data: tuple = field(repr=False)
 
     @property
-    def rows(self):
+    def rows(self) -> tuple:
         """The rows as named tuples."""
         row = namedtuple("Row", self.columns)
         return tuple(row(*values) for values in self.data)
 
-    def row(self, key):
+    def row(self, key: object) -> tuple:
         """Return the row whose first column is `key`; ValueError, with the keys, if none is."""
         for row in self.rows:
             if row[0] == key:
                 return row
         keys = ", ".join(repr(values[0]) for values in self.data)
-        raise ValueError(f"{self.title}: expected one of {keys}. Received: {key!r}")
+        raise ValueError(f"Expected one of {keys} ({self.title}). Received: {key!r}")
 
-    def column(self, name):
+    def column(self, name: str) -> tuple:
         """Return one column as a tuple; ValueError, with the names, if there is none."""
         if name not in self.columns:
             names = ", ".join(self.columns)
-            raise ValueError(f"{self.title}: expected a column of {names}. Received: {name!r}")
+            raise ValueError(f"Expected one of {names} ({self.title}). Received: {name!r}")
         return tuple(getattr(row, name) for row in self.rows)
 
 

@@ -18,7 +18,7 @@ _EXERCISES = {name: each for module in _NOTEBOOKS for name, each in module.EXERC
 __all__ = ["check", "hint", "names"]
 
 
-def check(name, answer):
+def check(name: str, answer: object) -> None:
     """Judge an answer and print the verdict; no answer raises an error.
 
     Prints a line that begins with "not done yet", "look again" (and says what the answer would
@@ -34,7 +34,7 @@ def check(name, answer):
     print(verdict(_find(name), name, answer))
 
 
-def hint(name):
+def hint(name: str) -> None:
     """Print the hint of an exercise.
 
     Args:
@@ -46,7 +46,7 @@ def hint(name):
     print(told("hint", _find(name).hint))
 
 
-def names():
+def names() -> tuple[str, ...]:
     """Return the exercises' names, in the order of the notebooks: tuple of str."""
     return tuple(_EXERCISES)
 

@@ -46,22 +46,20 @@ class Execution:
 
     def __post_init__(self):
         """Refuse what would only fail in training."""
-        if self.precision not in PRECISIONS:
-            valid = ", ".join(map(repr, PRECISIONS))
-            raise ValueError(f"precision: expected one of {valid}, received {self.precision!r}")
+        checks.choice("precision", self.precision, PRECISIONS)
         checks.count("steps_per_execution", self.steps_per_execution)
         if self.data_on_device and keras.backend.backend() != "tensorflow":
             raise ValueError(
-                "data_on_device: expected False, for it needs the TensorFlow backend. "
+                "Expected `data_on_device` to be False, for it needs the TensorFlow backend. "
                 f"Received: True with {keras.backend.backend()}"
             )
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, str | int | bool]:
         """Return the settings as a dict that JSON can hold."""
         return asdict(self)
 
 
-def best_execution(image_bytes=0):
+def best_execution(image_bytes: int = 0) -> Execution:
     """Return the settings that suit this machine.
 
     Args:
@@ -86,7 +84,7 @@ def best_execution(image_bytes=0):
     return Execution(precision, True, 16, image_bytes <= ON_DEVICE_BYTES)
 
 
-def gpu_capabilities():
+def gpu_capabilities() -> list[tuple[int, int]]:
     """Return the (major, minor) compute capability of each GPU; (0, 0) where it is not told."""
     import tensorflow as tf
 
@@ -94,7 +92,7 @@ def gpu_capabilities():
     return [detail.get("compute_capability", (0, 0)) for detail in details]
 
 
-def cpu_has_bfloat16():
+def cpu_has_bfloat16() -> bool:
     """Say whether TensorFlow multiplies bfloat16 in this CPU's own instructions.
 
     Elsewhere bfloat16 works too, but is slower than float32. False where the system does not list
@@ -104,12 +102,12 @@ def cpu_has_bfloat16():
     return not off and not BFLOAT16_FLAGS.isdisjoint(cpu_flags())
 
 
-def cpu_flags():
+def cpu_flags() -> set[str]:
     """Return the names of what the CPU can do, a set; empty where Linux does not tell."""
     return set(cpuinfo("flags").split())
 
 
-def cpuinfo(field):
+def cpuinfo(field: str) -> str:
     """Return what Linux tells about the first CPU in /proc/cpuinfo; "" where there is no such."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -117,7 +115,7 @@ def cpuinfo(field):
     return ""
 
 
-def make_deterministic():
+def make_deterministic() -> None:
     """Make TensorFlow choose operations that give the same bits each time, for this process."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -125,7 +123,7 @@ def make_deterministic():
         tf.config.experimental.enable_op_determinism()
 
 
-def environment():
+def environment() -> dict[str, object]:
     """Return what a record says of the machine and the software: a dict that JSON can hold."""
     backend = keras.backend.backend()
     return {
