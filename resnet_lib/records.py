@@ -56,14 +56,13 @@ class Run:
         """Load the trained model from the run's folder; FileNotFoundError if it is not there."""
         import keras
 
-        from .cifar import DEPTHS
         from .runtime import allow_depth
 
         if self.folder is None:
             raise FileNotFoundError(
                 "Nothing was kept of this run, which was trained without `out`: use `run.model`."
             )
-        allow_depth(max(largest for _, _, largest in DEPTHS.values()))
+        allow_depth()
         path = Path(self.folder) / self.model_file
         if not path.is_file():
             raise FileNotFoundError(

@@ -199,7 +199,10 @@ def _point(raw: io.FileIO, fd: int) -> None:
     raw.name = name
 
 
-def allow_depth(depth: int) -> None:
+DEEPEST = 1202
+
+
+def allow_depth(depth: int = DEEPEST) -> None:
     """Raise Python's recursion limit, never lower it, to what a network of `depth` layers needs.
 
     Keras walks through a graph with one Python call inside another for each layer of it, four or
