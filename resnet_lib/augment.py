@@ -14,7 +14,16 @@ from . import checks
 MODES = ("constant", "reflect")
 
 
-def pad_crop_flip(images, index, *, epoch, seed, pad=4, mode="constant"):
+def pad_crop_flip(
+    images: np.ndarray,
+    index: np.ndarray,
+    *,
+    epoch: int,
+    seed: int,
+    pad: int = 4,
+    mode: str = "constant",
+    flip: bool = True,
+) -> np.ndarray:
     """Pad each image, cut a random window of its own size, and mirror half of the windows.
 
     Args:
@@ -24,6 +33,7 @@ def pad_crop_flip(images, index, *, epoch, seed, pad=4, mode="constant"):
         seed: whole number, at least 0.
         pad: pixels added on each side, at least 0; an image moves by up to `pad` pixels.
         mode: "constant" pads with zeros, "reflect" mirrors about the outermost pixels.
+        flip: False to mirror none; the windows are the same.
 
     Returns:
         A new array of the shape and dtype of `images`. Row i depends on images[i], index[i] and the
@@ -33,13 +43,15 @@ def pad_crop_flip(images, index, *, epoch, seed, pad=4, mode="constant"):
         ValueError: an argument has another shape, type or range.
     """
     _check_images(images, index, pad, mode)
-    top, left, flip = offsets(index, epoch=epoch, seed=seed, pad=pad)
+    top, left, mirrored = offsets(index, epoch=epoch, seed=seed, pad=pad, flip=flip)
     cropped = _crop(_padded(images, pad, mode), top, left, images.shape)
-    cropped[flip] = _take_columns(cropped[flip], np.arange(images.shape[2])[::-1])
+    cropped[mirrored] = _take_columns(cropped[mirrored], np.arange(images.shape[2])[::-1])
     return cropped
 
 
-def offsets(index, *, epoch, seed, pad=4):
+def offsets(
+    index: np.ndarray, *, epoch: int, seed: int, pad: int = 4, flip: bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return where each image's window begins and whether it is mirrored.
 
     Args:
@@ -47,15 +59,16 @@ def offsets(index, *, epoch, seed, pad=4):
         epoch: whole number, at least 0.
         seed: whole number, at least 0.
         pad: whole number, at least 0.
+        flip: whether any is mirrored.
 
     Returns:
-        (top, left, flip), each of shape (n,): int64 row and column of the window's corner in the
-        padded image, uniform over 0 to 2 * pad; bool, True for half of the images.
+        (top, left, mirrored), each of shape (n,): int64 row and column of the window's corner in
+        the padded image, uniform over 0 to 2 * pad; bool, True for half of the images, or for none.
 
     Raises:
-        ValueError: an argument is not a whole number, or negative.
+        ValueError: an argument is not a whole number, or negative, or `flip` no bool.
     """
-    index = _check_index(index)
+    index, flip = _check_index(index), checks.flag("flip", flip)
     epoch, seed, pad = (
         checks.count(name, value, least=0)
         for name, value in (("epoch", epoch), ("seed", seed), ("pad", pad))
@@ -65,7 +78,8 @@ def offsets(index, *, epoch, seed, pad=4):
     places = np.uint64(2 * pad + 1)
     low, middle = bits & np.uint64(2**24 - 1), (bits >> np.uint64(24)) & np.uint64(2**24 - 1)
     top, left = ((part * places) >> np.uint64(24) for part in (low, middle))
-    return top.astype(np.int64), left.astype(np.int64), (bits >> np.uint64(63)).astype(bool)
+    mirrored = (bits >> np.uint64(63)).astype(bool) & flip
+    return top.astype(np.int64), left.astype(np.int64), mirrored
 
 
 def _mix(x):
@@ -123,31 +137,26 @@ def _check_images(images, index, pad, mode):
     if not isinstance(images, np.ndarray) or images.ndim != 4 or images.dtype.kind not in "uif":
         received = f"{getattr(images, 'dtype', type(images).__name__)}"
         raise ValueError(
-            "images: expected a numeric array of shape (n, height, width, channels), "
-            f"received {received} of shape {np.shape(images)}"
+            "Expected `images` to be a numeric array of shape (n, height, width, channels). "
+            f"Received: {received} of shape {np.shape(images)}"
         )
     if np.shape(index) != images.shape[:1]:
         raise ValueError(
-            f"index: expected shape {images.shape[:1]}, one for each image, "
-            f"received {np.shape(index)}"
+            f"Expected `index` to have the shape {images.shape[:1]}, one for each image. "
+            f"Received: {np.shape(index)}"
         )
-    if mode not in MODES:
-        raise ValueError(f"mode: expected one of {', '.join(MODES)}, received {mode!r}")
-    checks.count("pad", pad, least=0)
-    most = min(images.shape[1:3]) - 1
-    if mode == "reflect" and pad > most:
-        raise ValueError(
-            f"pad: expected at most {most}, for an image has no more to reflect, received {pad}"
-        )
+    checks.choice("mode", mode, MODES)
+    # An image has no more to reflect than that.
+    checks.count("pad", pad, 0, min(images.shape[1:3]) - 1 if mode == "reflect" else None)
 
 
 def _check_index(index):
     index = np.asarray(index)
     if index.ndim != 1 or index.dtype.kind not in "ui":
         raise ValueError(
-            "index: expected whole numbers of shape (n,), "
-            f"received {index.dtype} of shape {index.shape}"
+            "Expected `index` to be whole numbers of shape (n,). "
+            f"Received: {index.dtype} of shape {index.shape}"
         )
-    if len(index) and index.min() < 0:
-        raise ValueError(f"index: expected whole numbers from 0, received {index.min()}")
+    if len(index):
+        checks.count("index", int(index.min()), least=0)
     return index

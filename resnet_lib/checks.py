@@ -8,6 +8,7 @@ import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -78,6 +79,26 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"Expected `{name}` to be True or False. Received: {value!r}")
     return value
+
+
+def line(name: str, value: Any) -> str:
+    """Return a text of one printable line; ValueError if it is none, or empty."""
+    if not (isinstance(value, str) and value and value.isprintable()):
+        raise ValueError(f"Expected `{name}` to be one printable line. Received: {value!r}")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """Return a path, with `~` as the user's folder; ValueError if it is none."""
+    try:
+        found = Path(value).expanduser()
+    except (TypeError, RuntimeError):  # It is no text, or there is no such user.
+        found = None
+    if found is None or "\0" in str(found):
+        raise ValueError(
+            f"Expected `{name}` to be a path, its ~ of a user of this machine. Received: {value!r}"
+        )
+    return found
 
 
 def choice(name: str, value: Any, choices: Mapping | Iterable) -> Any:

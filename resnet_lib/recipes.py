@@ -5,44 +5,43 @@
 >>> print(replace(ONE_CYCLE, epochs=10))
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from . import checks, schedules
 from .augment import MODES
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("example", "paper", "one_cycle")
+MEANINGS = ("gradient", "loss", "update")
 PAPER_STEPS = 64_000
 EXAMPLE_EPOCHS = 200
-INFINITE = float("inf")
+MOST_EPOCHS = 1_000_000
+# What a number may be. Beyond the bounds nothing is learnt, and float32 makes a 0 of less.
+BOUNDS = {
+    "momentum": dict(below=1),
+    "peak": dict(least=1e-12, most=1000),
+    "warmup": dict(most=1),
+    "bn_momentum": dict(below=1),
+    "bn_epsilon": dict(least=1e-12, most=1),
+    "ema": dict(below=1),
+}
 
 
-def _check_choice(what, value, valid):
-    if value not in valid:
-        raise ValueError(
-            f"{what} must be one of {', '.join(map(repr, valid))}. Received: {value!r}"
-        )
-
-
-def _check_number(name, value, least, most=None):
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not value >= least or (most is not None and value > most) or value == INFINITE:
-        wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name}: expected a number {wanted}, received {value!r}")
-
-
-def _checked_sizes(sizes):
+def _checked_sizes(sizes: Iterable) -> tuple[tuple[float, float], ...]:
     try:
         pairs = tuple((float(until), float(share)) for until, share in sizes)
         untils = [until for until, _ in pairs]
-        valid = untils == sorted(set(untils)) and untils[0] > 0 and untils[-1] == 1
-        valid = valid and pairs[-1][1] == 1 and all(0 < share <= 1 for _, share in pairs)
+        valid = all(0 < part <= 1 for pair in pairs for part in pair)
+        valid = valid and untils == sorted(set(untils)) and pairs[-1] == (1, 1)
     except (TypeError, ValueError, IndexError):
         valid = False
     if not valid:
         raise ValueError(
-            "sizes: expected pairs (share of the epochs so far, share of height and width) that "
-            f"rise and end in (1, 1), such as ((0.4, 0.5), (1, 1)). Received: {sizes!r}"
+            "Expected `sizes` to be pairs (share of the epochs so far, share of height and width) "
+            "that rise and end in (1, 1), such as ((0.4, 0.5), (1, 1)). "
+            f"Received: {sizes!r}"
         )
     return pairs
 
@@ -63,11 +62,11 @@ class WeightDecay:
     In all three, kernels decay; biases and batch normalisation do not.
 
     Args:
-        value: float, at least 0.
+        value: float from 0 to 10.
         meaning: "gradient", "loss" or "update".
 
     Raises:
-        ValueError: if the value is negative or the meaning is not one of the three.
+        ValueError: if the value is out of its range or the meaning is not one of the three.
     """
 
     value: float
@@ -75,16 +74,17 @@ class WeightDecay:
 
     def __post_init__(self):
         """Refuse what has no meaning."""
-        _check_number("weight_decay", self.value, 0)
-        _check_choice("The meaning of weight decay", self.meaning, ("gradient", "loss", "update"))
+        value = float(checks.number("weight_decay", self.value, most=10))
+        object.__setattr__(self, "value", value)
+        checks.choice("meaning", self.meaning, MEANINGS)
 
     @property
-    def l2(self):
+    def l2(self) -> float | None:
         """Factor of Keras' L2 that does the same; None for "update", which L2 cannot do."""
         return {"gradient": self.value / 2, "loss": self.value}.get(self.meaning)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Recipe:
     """Everything that decides a training run apart from the network and the pictures.
 
@@ -113,11 +113,13 @@ class Recipe:
         normalize: what the model subtracts from pixels of 0-1: "image", the mean training image,
             "channel", the mean of each channel, whose standard deviation it then divides by, or
             None. Where sizes change, "image" is not possible.
-        augment: whether each image is padded by an eighth of
-            the shorter side, cropped at random and flipped at random.
+        augment: whether each image is padded by an eighth of the shorter side, cropped at random
+            and, with `flip`, mirrored at random. False: neither.
+        flip: whether each image is mirrored at random. False where a mirror image is of another
+            class, or of none: digits, arrows, left and right hands.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
         flip_test: whether the test accuracy is also measured with the probabilities averaged over
-            each image and its mirror image, a number of its own.
+            each image and its mirror image, a number of its own; becomes False where `flip` is.
         source: where the recipe comes from.
 
     Raises:
@@ -143,38 +145,37 @@ class Recipe:
     reduce_on_plateau: bool = False
     normalize: str | None = "image"
     augment: bool = True
+    flip: bool = True
     padding: str = "constant"
     flip_test: bool = False
 
     def __post_init__(self):
         """Refuse what would only fail in training."""
+        for name in ("name", "source"):
+            checks.line(name, getattr(self, name))
         for name in ("epochs", "batch_size"):
-            object.__setattr__(self, name, checks.count(name, getattr(self, name)))
-        _check_choice("The optimizer", self.optimizer, OPTIMIZERS)
-        _check_choice("The schedule", self.schedule, SCHEDULES)
-        _check_choice("normalize", self.normalize, ("image", "channel", None))
-        _check_choice("padding", self.padding, MODES)
-        _check_number("warmup", self.warmup, 0, 1)
-        for name in ("momentum", "bn_momentum", "ema"):
-            if getattr(self, name) is not None:
-                _check_number(name, getattr(self, name), 0, 1)
-        for name in ("peak", "bn_epsilon"):
-            if getattr(self, name) is not None:
-                _check_number(name, getattr(self, name), 0)
-        for name in ("nesterov", "reduce_on_plateau", "augment", "flip_test"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(
-                    f"{name}: expected True or False, received {getattr(self, name)!r}"
-                )
+            self._set(name, checks.count(name, getattr(self, name), most=MOST_EPOCHS))
+        choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "padding": MODES}
+        for name, valid in (choices | {"normalize": ("image", "channel", None)}).items():
+            checks.choice(name, getattr(self, name), valid)
+        for name, bounds in BOUNDS.items():
+            if getattr(self, name) is not None or name == "warmup":
+                self._set(name, float(checks.number(name, getattr(self, name), **bounds)))
+        for name in ("nesterov", "reduce_on_plateau", "augment", "flip", "flip_test"):
+            checks.flag(name, getattr(self, name))
+        self._set("sizes", _checked_sizes(self.sizes))
+        self._set("flip_test", self.flip_test and self.flip)
         self._check_together()
-        object.__setattr__(self, "sizes", _checked_sizes(self.sizes))
-        if self.normalize == "image" and len(self.sizes) > 1:
-            raise ValueError(
-                'A mean image has one size. With several sizes expected normalize="channel" or '
-                f"None. Received: {self.sizes}"
-            )
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
 
     def _check_together(self):
+        if self.normalize == "image" and len(self.sizes) > 1:
+            raise ValueError(
+                'Expected `normalize` to be "channel" or None with several sizes, for a mean image '
+                f"has one. Received: 'image' with sizes={self.sizes}"
+            )
         needs = {
             "momentum": ("sgd", self.optimizer),
             "peak": ("one_cycle", self.schedule),
@@ -184,25 +185,27 @@ class Recipe:
             value = getattr(self, name)
             if (owner == chosen) != (value is not None):
                 wanted = "a value" if owner == chosen else "None"
-                raise ValueError(f"{name}: with {chosen!r} expected {wanted}, received {value!r}")
+                raise ValueError(
+                    f"Expected `{name}` to be {wanted} with {chosen!r}. Received: {value!r}"
+                )
         if self.anneal is not None:
-            _check_choice("anneal", self.anneal, schedules.ANNEALS)
+            checks.choice("anneal", self.anneal, schedules.ANNEALS)
         if self.optimizer == "adam" and self.nesterov:
-            raise ValueError("nesterov: with 'adam' expected False, received True")
+            raise ValueError("Expected `nesterov` to be False with 'adam'. Received: True")
         if self.schedule == "example" and self.warmup:
-            raise ValueError(f"warmup: with 'example' expected 0, received {self.warmup!r}")
+            raise ValueError(f"Expected `warmup` to be 0 with 'example'. Received: {self.warmup!r}")
         if self.weight_decay is not None and not isinstance(self.weight_decay, WeightDecay):
             raise ValueError(
-                "weight_decay: expected a WeightDecay, which says what the number means, or None. "
-                f"Received: {self.weight_decay!r}"
+                "Expected `weight_decay` to be a WeightDecay, which says what the number means, or "
+                f"None. Received: {self.weight_decay!r}"
             )
 
     @property
-    def by_step(self):
+    def by_step(self) -> bool:
         """Whether the learning rate changes from step to step, or from epoch to epoch."""
         return self.schedule != "example"
 
-    def rate(self, step, steps_per_epoch):
+    def rate(self, step: int, steps_per_epoch: int) -> float:
         """Return the learning rate of a zero-based step of a run with so many steps an epoch."""
         total = self.epochs * steps_per_epoch
         if self.schedule == "one_cycle":
@@ -213,24 +216,34 @@ class Recipe:
             return schedules.paper(step * PAPER_STEPS // total, warmup=warmup)
         return self.learning_rate(step // steps_per_epoch)
 
-    def learning_rate(self, epoch):
+    def learning_rate(self, epoch: float) -> float:
         """Return the learning rate at a zero-based epoch; a whole number, or a part of one."""
         if self.by_step:
             parts = 10_000
             return self.rate(int(epoch * parts), parts)
         return getattr(schedules, self.schedule)(epoch * EXAMPLE_EPOCHS / self.epochs)
 
-    def size(self, epoch):
+    def size(self, epoch: int) -> float:
         """Return the share of the full height and width that a zero-based epoch trains at.
 
         The last epoch has the full size, however few there are.
         """
-        if epoch == self.epochs - 1:
-            return self.sizes[-1][1]
-        shares = [share for until, share in self.sizes if epoch < round(until * self.epochs)]
-        return shares[0] if shares else self.sizes[-1][1]
+        return next((share for end, share in self._ends() if epoch < end), self.sizes[-1][1])
 
-    def changed(self, fields):
+    def epochs_of_sizes(self) -> list[tuple[float, int]]:
+        """Return (share of the full height and width, how many epochs have it), in order."""
+        ends = self._ends()
+        starts = [0, *(end for end, _ in ends)]
+        return [(share, end - start) for start, (end, share) in zip(starts, ends, strict=False)]
+
+    def _ends(self):
+        """Return (the epoch before which a size ends, the size) of each; the last gets an epoch."""
+        *smaller, (_, full) = self.sizes
+        last = self.epochs - 1
+        ends = [(min(round(until * self.epochs), last), share) for until, share in smaller]
+        return [*ends, (self.epochs, full)]
+
+    def changed(self, fields: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with other values of some fields, as `dataclasses.replace` does.
 
         Args:
@@ -243,21 +256,43 @@ class Recipe:
         changes = dict(fields)
         valid = [name for name in self.as_dict() if name not in ("name", "source")]
         for name in changes:
-            _check_choice("A field of the recipe", name, valid)
+            checks.choice("field", name, valid)
         decay = changes.get("weight_decay")
         if isinstance(decay, int | float):
             changes["weight_decay"] = replace(self.weight_decay or WeightDecay(0), value=decay)
         return replace(self, **changes)
 
-    def as_dict(self):
+    def as_dict(self) -> dict:
         """Return the recipe as a dict that JSON can hold."""
         return asdict(self) | {"sizes": [list(pair) for pair in self.sizes]}
 
     @classmethod
-    def from_dict(cls, fields):
-        """Return the recipe that `as_dict` made a dict of."""
-        decay = fields.get("weight_decay")
-        return cls(**fields | {"weight_decay": WeightDecay(**decay) if decay else None})
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe that `as_dict` made a dict of.
+
+        Fields that an older version did not have get their defaults, with which it does what it
+        did, so that `from_dict(…).as_dict()` can be compared with another recipe's.
+
+        Raises:
+            ValueError: if the fields are not those of a recipe, or a value is refused.
+        """
+        try:
+            decay = fields.get("weight_decay")
+            return cls(**{**fields, "weight_decay": WeightDecay(**decay) if decay else None})
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"Expected a recipe's fields, as `as_dict` returns them. Received: {fields!r} "
+                f"({error})"
+            ) from None
+
+    def __repr__(self):
+        base = NAMED.get(self.name)
+        if base is None:
+            return f"<recipe {self.name!r}: {self.epochs} epochs, {self.optimizer}>"
+        constant = f"recipes.{self.name.upper().replace('-', '_')}"
+        fields = vars(self).items()
+        changes = [f"{name}={value!r}" for name, value in fields if value != getattr(base, name)]
+        return f"replace({', '.join([constant, *changes])})" if changes else constant
 
     def __str__(self):
         width = max(map(len, self.as_dict()))
@@ -311,10 +346,13 @@ ONE_CYCLE = Recipe(
     source="resnet_lib, after Smith and Topin 2017 (arXiv 1708.07120)",
 )
 
-NAMED = {recipe.name: recipe for recipe in (EXAMPLE, PAPER, PAPER_110, ONE_CYCLE)}
+# Each recipe with the form of the CIFAR networks that goes with it. v2, which has no "standard",
+# takes the paper's.
+FORMS = {EXAMPLE: "example", PAPER: "paper", PAPER_110: "paper", ONE_CYCLE: "standard"}
+NAMED = {recipe.name: recipe for recipe in FORMS}
 
 
-def named(name, depth=None):
+def named(name: str, depth: int | None = None) -> Recipe:
     """Return a recipe by its id.
 
     Args:
@@ -324,5 +362,5 @@ def named(name, depth=None):
     Raises:
         ValueError: if there is none of that name.
     """
-    _check_choice("The recipe", name, tuple(NAMED))
-    return PAPER_110 if name == "paper" and depth and depth >= 110 else NAMED[name]
+    recipe = checks.choice("name", name, NAMED)
+    return PAPER_110 if recipe is PAPER and depth and depth >= 110 else recipe

@@ -156,21 +156,36 @@ def chi_square(counts):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": batch()[0]}, r"images: expected .* \(n, height, width, channels\)"),
-        ({"images": batch() > 9}, "received bool"),
-        ({"images": [1, 2]}, "received list"),
-        ({"index": np.arange(39)}, r"index: expected shape \(40,\).* received \(39,\)"),
-        ({"index": np.arange(40) / 2}, "index: expected whole numbers .* float64"),
-        ({"index": np.arange(40) - 1}, "index: expected whole numbers from 0, received -1"),
-        ({"epoch": -1}, "epoch: .* received -1; the nearest valid value is 0"),
-        ({"epoch": 1.5}, "epoch: expected a whole number.* received 1.5"),
-        ({"seed": True}, "seed: .* received True"),
-        ({"pad": -2}, "pad: .* nearest valid value is 0"),
-        ({"pad": 32, "mode": "reflect"}, "pad: expected at most 31"),
-        ({"mode": "edge"}, "mode: expected one of constant, reflect, received 'edge'"),
+        ({"images": batch()[0]}, r"`images` to be .* \(n, height, width, channels\)"),
+        ({"images": batch() > 9}, "Received: bool"),
+        ({"images": [1, 2]}, "Received: list"),
+        ({"index": np.arange(39)}, r"`index` .* shape \(40,\).* Received: \(39,\)"),
+        ({"index": np.arange(40) / 2}, "`index` to be whole numbers .* float64"),
+        ({"index": np.arange(40) - 1}, "`index` .* whole number of at least 0. Received: -1"),
+        ({"epoch": -1}, "`epoch` .* Received: -1; the nearest valid value is 0"),
+        ({"epoch": 1.5}, "`epoch` to be a whole number.* Received: 1.5"),
+        ({"seed": True}, "`seed` .* Received: True"),
+        ({"pad": -2}, "`pad` .* nearest valid value is 0"),
+        ({"pad": 32, "mode": "reflect"}, "`pad` .* from 0 to 31. Received: 32; .* is 31"),
+        ({"mode": "edge"}, "`mode` to be one of 'constant', 'reflect'. Received: 'edge'"),
+        ({"flip": "no"}, "`flip` to be True or False. Received: 'no'"),
     ],
 )
 def test_bad_input_is_refused(changed, message):
     arguments = {"images": batch(), "index": np.arange(40), **WHERE, **changed}
     with pytest.raises(ValueError, match=message):
         pad_crop_flip(arguments.pop("images"), arguments.pop("index"), **arguments)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect"])
+def test_without_mirroring_the_windows_are_the_same(mode):
+    images, index = batch(), np.arange(40)
+    options = dict(**WHERE, mode=mode)
+    top, left, mirrored = offsets(index, **WHERE)
+    *corners, none = offsets(index, **WHERE, flip=False)
+    np.testing.assert_array_equal(corners, (top, left))
+    assert mirrored.any() and not none.any()
+    plain = pad_crop_flip(images, index, **options, flip=False)
+    turned = pad_crop_flip(images, index, **options)
+    np.testing.assert_array_equal(plain[~mirrored], turned[~mirrored])
+    np.testing.assert_array_equal(plain[mirrored], turned[mirrored][:, :, ::-1])

@@ -44,13 +44,13 @@ def all_of(batches):
     return pictures, np.concatenate(labels)
 
 
-@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize(("augment", "flip"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("padding", ["constant", "reflect"])
 @pytest.mark.parametrize(("height", "width", "channels"), [(32, 32, 3), (17, 11, 1), (9, 24, 4)])
 def test_pictures_cut_on_the_device_are_the_same_bit_for_bit(
-    height, width, channels, padding, augment
+    height, width, channels, padding, augment, flip
 ):
-    options = dict(seed=5, epoch=3, padding=padding, augment=augment)
+    options = dict(seed=5, epoch=3, padding=padding, augment=augment, flip=flip)
     part = split(21, height, width, channels)
     here, places = Batches(part, 8, **options), Places(part, 8, **options)
     pictures, labels = all_of(here)
@@ -59,6 +59,16 @@ def test_pictures_cut_on_the_device_are_the_same_bit_for_bit(
     np.testing.assert_array_equal(all_of(places)[1], labels)
     if not augment:
         np.testing.assert_array_equal(there, part.images[places.order])
+
+
+@pytest.mark.parametrize(("augment", "flip"), [(True, True), (True, False), (False, True)])
+def test_images_are_mirrored_where_both_are_asked_for(augment, flip):
+    """Without mirroring the windows stay; without augmentation there is neither."""
+    place, _ = Places(split(), 21, seed=5, augment=augment, flip=flip)[0]
+    assert place["flip"].any() == (augment and flip)
+    assert place["top"].any() == augment
+    usual, _ = Places(split(), 21, seed=5)[0]
+    assert (place["top"] == usual["top"]).all() == augment
 
 
 def test_places_are_small():
@@ -119,6 +129,31 @@ def test_a_model_fitted_on_the_device_learns_the_same():
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(start, weights[0], strict=True))
     for here, there in zip(*weights, strict=True):
         np.testing.assert_allclose(here, there, atol=1e-6)
+
+
+def left_or_right(n):
+    """Pictures of noise with a bright half: which one is the class."""
+    part = split(n)
+    images = part.images // 2
+    images[:, :, :8][part.labels % 2 == 0] += 100
+    images[:, :, 8:][part.labels % 2 == 1] += 100
+    return Split(images, part.labels % 2)
+
+
+@pytest.mark.parametrize("kind", [Batches, Places])
+@pytest.mark.parametrize("flip", [True, False])
+def test_left_and_right_are_told_apart_where_nothing_is_mirrored(flip, kind):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Flatten()(layers.AveragePooling2D(4)(inputs))
+    model = keras.Model(inputs, layers.Dense(2, activation="softmax")(x))
+    data = Dataset(*(left_or_right(n) for n in (128, 64, 64)), ("left", "right"), "halves")
+    recipe = replace(ONE_CYCLE, epochs=4, batch_size=16, sizes=((1, 1),), flip=flip)
+    execution = Execution(data_on_device=kind is Places)
+    run = training.train(model, data, recipe, execution=execution, progress=False)
+    assert (run.history["accuracy"][-1] > 0.95) == (not flip)
+    assert run.record["recipe"]["flip"] is flip
+    assert ("test_accuracy_flip" in run.record["results"]) is flip
 
 
 # The order.

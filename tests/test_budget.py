@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from resnet_lib.datasets.base import Dataset, Split
-from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, PAPER_110
+from resnet_lib.recipes import EXAMPLE, MOST_EPOCHS, ONE_CYCLE, PAPER, PAPER_110, Recipe
 from resnet_lib.training import Execution, budget
 from resnet_lib.training import batches as batches_module
 from resnet_lib.training import fit as fitting
@@ -79,7 +79,7 @@ def test_exactly_one_epoch_fits():
 @pytest.mark.parametrize(("start", "said"), [(85, "1.5"), (55, "1"), (7195, "120")])
 def test_what_does_not_fit_says_the_minutes_of_one_epoch(start, said):
     cost = replace(COST, start=start)
-    message = rf"minutes: expected at least {said},.*one epoch.*received 0\.5"
+    message = rf"`minutes` to be at least {said},.*one epoch.*Received: 0\.5"
     with pytest.raises(ValueError, match=message):
         longest(RECIPES, cost, 30, 100)
 
@@ -110,6 +110,21 @@ def test_a_long_time_and_short_epochs_are_found_soon():
     Counted.asked = 0
     assert longest([PAPER], Counted(0, 0.5, {1.0: 0.005}), 3000, 100).epochs == 3000
     assert Counted.asked < 200
+
+
+def test_a_cost_is_reckoned_by_size_and_not_by_epoch(monkeypatch):
+    monkeypatch.setattr(Recipe, "size", lambda *_: pytest.fail("asked for each epoch"))
+    for recipe in RECIPES:
+        chosen = longest([recipe], COST, 1e12, 100)
+        assert chosen.epochs == MOST_EPOCHS, "no recipe has more"
+    assert COST.of(replace(RECIPES[0], epochs=MOST_EPOCHS), 100) == pytest.approx(10 + 5e6)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 1e308, "10", None, True])
+def test_minutes_that_are_none_are_refused_before_anything_is_measured(minutes, asked):
+    with pytest.raises(ValueError, match=r"^Expected `minutes` .* above 0, at most 527040. Recei"):
+        for_budget(minutes, net(), data())
+    assert asked == []
 
 
 # What is measured, with a clock that only goes on when it is read.
@@ -238,8 +253,12 @@ def test_the_sizes_of_other_schedules_stay(recipe, asked):
 
 
 def test_too_little_time_is_refused(asked):
-    with pytest.raises(ValueError, match=r"minutes: expected at least 0\.3.*received 0\.3$"):
+    with pytest.raises(ValueError, match=r"`minutes` to be at least 0\.3.*Received: 0\.3$"):
         for_budget(0.3, net(), data())
+
+
+def test_whether_images_are_mirrored_stays(asked):
+    assert for_budget(4, net(), data(), replace(ONE_CYCLE, flip=False)).flip is False
 
 
 def test_a_mean_image_gives_way_where_sizes_change(asked):

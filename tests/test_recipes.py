@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from resnet_lib import plots, recipes, schedules
+from resnet_lib import cifar, plots, recipes, schedules
 from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, PAPER_110, Recipe, WeightDecay
 
 ALL = tuple(recipes.NAMED.values())
@@ -86,12 +86,16 @@ def test_a_cosine_ends_flatter_than_a_line():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"anneal": "exp"}, "anneal: expected one of linear, cosine, received 'exp'"),
-        ({"warmup": -0.1}, "warmup: expected a share from 0 to 1, received -0.1"),
-        ({"warmup": 1.5}, "warmup: .* received 1.5"),
-        ({"warmup": float("nan")}, "warmup: .* received nan"),
-        ({"step": -1}, "step: expected a number from 0 to 10, received -1"),
-        ({"step": 11}, "step: .* received 11"),
+        ({"anneal": "exp"}, "`anneal` to be one of 'linear', 'cosine'. Received: 'exp'"),
+        ({"warmup": -0.1}, "`warmup` to be a number of at least 0, at most 1. Received: -0.1"),
+        ({"warmup": 1.5}, "`warmup` .* Received: 1.5"),
+        ({"warmup": float("nan")}, "`warmup` .* Received: nan"),
+        ({"step": -1}, "`step` to be a number of at least 0, at most 10. Received: -1"),
+        ({"step": 11}, "`step` .* Received: 11"),
+        ({"step": float("nan")}, "`step` .* Received: nan"),
+        ({"total_steps": 0}, "`total_steps` to be a number above 0. Received: 0"),
+        ({"peak": 0}, "`peak` to be a number above 0. Received: 0"),
+        ({"peak": float("inf")}, "`peak` .* Received: inf"),
     ],
 )
 def test_a_cycle_that_is_none_is_refused(changed, message):
@@ -100,50 +104,70 @@ def test_a_cycle_that_is_none_is_refused(changed, message):
         schedules.one_cycle(arguments.pop("step"), arguments.pop("total_steps"), **arguments)
 
 
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), "1"])
+def test_a_rate_is_asked_for_at_a_number(wrong):
+    for ask in (schedules.example, schedules.paper, lambda n: schedules.paper(1, warmup=n)):
+        with pytest.raises(ValueError, match=f"^Expected .* at least 0. Received: {wrong!r}"):
+            ask(wrong)
+
+
 # What a recipe refuses.
 SGD, CYCLE = PAPER, ONE_CYCLE
 WRONG = [
-    (EXAMPLE, "epochs", 0, "epochs: expected .* at least 1, received 0"),
-    (EXAMPLE, "epochs", 1.5, "epochs: expected a whole number .* received 1.5"),
-    (EXAMPLE, "epochs", True, "epochs: expected .* received True"),
-    (EXAMPLE, "batch_size", 0, "batch_size: expected .* received 0"),
-    (EXAMPLE, "batch_size", "32", "batch_size: expected .* received '32'"),
-    (EXAMPLE, "optimizer", "lamb", "optimizer must be one of 'adam', 'sgd'.*Received: 'lamb'"),
-    (EXAMPLE, "schedule", "cosine", "schedule must be one of 'example'.*Received: 'cosine'"),
-    (EXAMPLE, "momentum", 0.9, "momentum: with 'adam' expected None, received 0.9"),
-    (SGD, "momentum", None, "momentum: with 'sgd' expected a value, received None"),
-    (SGD, "momentum", -0.1, "momentum: expected a number from 0 to 1, received -0.1"),
-    (SGD, "momentum", 1.1, "momentum: expected .* received 1.1"),
-    (SGD, "momentum", "0.9", "momentum: expected .* received '0.9'"),
-    (SGD, "momentum", True, "momentum: expected .* received True"),
-    (SGD, "peak", 0.3, "peak: with 'paper' expected None, received 0.3"),
-    (CYCLE, "peak", None, "peak: with 'one_cycle' expected a value, received None"),
-    (CYCLE, "peak", -1, "peak: expected a number of at least 0, received -1"),
-    (CYCLE, "peak", float("inf"), "peak: expected .* received inf"),
-    (CYCLE, "peak", float("nan"), "peak: expected .* received nan"),
-    (CYCLE, "warmup", -0.1, "warmup: expected a number from 0 to 1, received -0.1"),
-    (CYCLE, "warmup", 2, "warmup: expected .* received 2"),
-    (CYCLE, "warmup", None, "warmup: expected .* received None"),
-    (EXAMPLE, "warmup", 0.1, "warmup: with 'example' expected 0, received 0.1"),
-    (CYCLE, "anneal", None, "anneal: with 'one_cycle' expected a value, received None"),
-    (CYCLE, "anneal", "exp", "anneal must be one of 'linear', 'cosine'.*Received: 'exp'"),
-    (SGD, "anneal", "linear", "anneal: with 'paper' expected None, received 'linear'"),
-    (SGD, "weight_decay", 1e-4, "weight_decay: expected a WeightDecay.*Received: 0.0001"),
-    (SGD, "bn_momentum", 2, "bn_momentum: expected a number from 0 to 1, received 2"),
-    (SGD, "bn_epsilon", -1e-5, "bn_epsilon: expected .* received -1e-05"),
-    (SGD, "ema", 1.5, "ema: expected a number from 0 to 1, received 1.5"),
-    (SGD, "normalize", "mean", "normalize must be one of 'image'.*Received: 'mean'"),
-    (SGD, "padding", "edge", "padding must be one of 'constant', 'reflect'.*Received: 'edge'"),
-    (SGD, "sizes", SIZES, r'expected normalize="channel" or None\. Received: .*0\.75'),
-    (CYCLE, "sizes", (), r"sizes: expected pairs .*Received: \(\)"),
-    (CYCLE, "sizes", ((1, 0.5),), "sizes: expected pairs .*Received"),
-    (CYCLE, "sizes", ((0.5, 1),), "sizes: expected pairs .*Received"),
-    (CYCLE, "sizes", ((0.5, 0.5), (0.4, 0.7), (1, 1)), "sizes: expected pairs"),
-    (CYCLE, "sizes", ((0.5, 0.5), (0.5, 0.7), (1, 1)), "sizes: expected pairs"),
-    (CYCLE, "sizes", ((0, 0.5), (1, 1)), "sizes: expected pairs"),
-    (CYCLE, "sizes", ((0.5, 0), (1, 1)), "sizes: expected pairs"),
-    (CYCLE, "sizes", ((0.5, 2), (1, 1)), "sizes: expected pairs"),
-    (CYCLE, "sizes", 1, "sizes: expected pairs .*Received: 1"),
+    (EXAMPLE, "epochs", 0, "`epochs` .* from 1 to 1,000,000. Received: 0; the nearest .* is 1"),
+    (EXAMPLE, "epochs", 1.5, "`epochs` to be a whole number .* Received: 1.5"),
+    (EXAMPLE, "epochs", True, "`epochs` .* Received: True"),
+    (EXAMPLE, "epochs", 10**400, "`epochs` .* Received: 1000.*is 1,000,000"),
+    (EXAMPLE, "batch_size", 0, "`batch_size` .* Received: 0"),
+    (EXAMPLE, "batch_size", "32", "`batch_size` .* Received: '32'"),
+    (EXAMPLE, "batch_size", 10**400, "`batch_size` .* Received: 1000"),
+    (EXAMPLE, "optimizer", "lamb", "`optimizer` to be one of 'adam', 'sgd'.*Received: 'lamb'"),
+    (EXAMPLE, "schedule", "cosine", "`schedule` to be one of 'example'.*Received: 'cosine'"),
+    (EXAMPLE, "schedule", [], r"`schedule` to be one of 'example'.*Received: \[\]"),
+    (EXAMPLE, "momentum", 0.9, "`momentum` to be None with 'adam'. Received: 0.9"),
+    (SGD, "momentum", None, "`momentum` to be a value with 'sgd'. Received: None"),
+    (SGD, "momentum", -0.1, "`momentum` .* number of at least 0, below 1. Received: -0.1"),
+    (SGD, "momentum", 1, "`momentum` .* Received: 1$"),
+    (SGD, "momentum", 1.1, "`momentum` .* Received: 1.1"),
+    (SGD, "momentum", "0.9", "`momentum` .* Received: '0.9'"),
+    (SGD, "momentum", True, "`momentum` .* Received: True"),
+    (SGD, "peak", 0.3, "`peak` to be None with 'paper'. Received: 0.3"),
+    (CYCLE, "peak", None, "`peak` to be a value with 'one_cycle'. Received: None"),
+    (CYCLE, "peak", -1, "`peak` .* number of at least 1e-12, at most 1000. Received: -1"),
+    (CYCLE, "peak", 0, "`peak` .* Received: 0$"),
+    (CYCLE, "peak", 1e300, r"`peak` .* Received: 1e\+300"),
+    (CYCLE, "peak", 1e-300, "`peak` .* Received: 1e-300"),
+    (CYCLE, "peak", float("inf"), "`peak` .* Received: inf"),
+    (CYCLE, "peak", float("nan"), "`peak` .* Received: nan"),
+    (CYCLE, "warmup", -0.1, "`warmup` .* number of at least 0, at most 1. Received: -0.1"),
+    (CYCLE, "warmup", 2, "`warmup` .* Received: 2"),
+    (CYCLE, "warmup", None, "`warmup` .* Received: None"),
+    (EXAMPLE, "warmup", 0.1, "`warmup` to be 0 with 'example'. Received: 0.1"),
+    (CYCLE, "anneal", None, "`anneal` to be a value with 'one_cycle'. Received: None"),
+    (CYCLE, "anneal", "exp", "`anneal` to be one of 'linear', 'cosine'.*Received: 'exp'"),
+    (SGD, "anneal", "linear", "`anneal` to be None with 'paper'. Received: 'linear'"),
+    (SGD, "weight_decay", 1e-4, "`weight_decay` to be a WeightDecay.*Received: 0.0001"),
+    (SGD, "bn_momentum", 2, "`bn_momentum` .* number of at least 0, below 1. Received: 2"),
+    (SGD, "bn_momentum", 1, "`bn_momentum` .* Received: 1$"),
+    (SGD, "bn_epsilon", -1e-5, "`bn_epsilon` .* at least 1e-12, at most 1. Received: -1e-05"),
+    (SGD, "bn_epsilon", 0, "`bn_epsilon` .* Received: 0$"),
+    (SGD, "ema", 1.5, "`ema` .* number of at least 0, below 1. Received: 1.5"),
+    (SGD, "ema", 1, "`ema` .* Received: 1$"),
+    (SGD, "normalize", "mean", "`normalize` to be one of 'image'.*Received: 'mean'"),
+    (SGD, "padding", "edge", "`padding` to be one of 'constant', 'reflect'.*Received: 'edge'"),
+    (SGD, "sizes", SIZES, r'`normalize` to be "channel" or None .*Received: .*0\.75'),
+    (SGD, "name", 3, "`name` to be one printable line. Received: 3"),
+    (SGD, "source", "a\nb", "`source` to be one printable line. Received: 'a"),
+    (CYCLE, "sizes", (), r"`sizes` to be pairs .*Received: \(\)"),
+    (CYCLE, "sizes", ((1, 0.5),), "`sizes` to be pairs .*Received"),
+    (CYCLE, "sizes", ((0.5, 1),), "`sizes` to be pairs .*Received"),
+    (CYCLE, "sizes", ((0.5, 0.5), (0.4, 0.7), (1, 1)), "`sizes` to be pairs"),
+    (CYCLE, "sizes", ((0.5, 0.5), (0.5, 0.7), (1, 1)), "`sizes` to be pairs"),
+    (CYCLE, "sizes", ((0.5, 0.5), (float("nan"), 0.5), (1, 1)), "`sizes` to be pairs"),
+    (CYCLE, "sizes", ((0, 0.5), (1, 1)), "`sizes` to be pairs"),
+    (CYCLE, "sizes", ((0.5, 0), (1, 1)), "`sizes` to be pairs"),
+    (CYCLE, "sizes", ((0.5, 2), (1, 1)), "`sizes` to be pairs"),
+    (CYCLE, "sizes", 1, "`sizes` to be pairs .*Received: 1"),
 ]
 
 
@@ -153,28 +177,32 @@ WRONG = [
     ids=[f"{recipe.name}-{field}-{value}" for recipe, field, value, _ in WRONG],
 )
 def test_a_recipe_that_would_fail_in_training_is_refused(recipe, field, value, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^Expected {message}"):
         replace(recipe, **{field: value})
 
 
-@pytest.mark.parametrize("field", ["nesterov", "reduce_on_plateau", "augment", "flip_test"])
+SWITCHES = ["nesterov", "reduce_on_plateau", "augment", "flip", "flip_test"]
+
+
+@pytest.mark.parametrize("field", SWITCHES)
 def test_a_switch_is_true_or_false(field):
     """The string "false", from a file or a command line, would count as true."""
-    with pytest.raises(ValueError, match=f"{field}: expected .*received 'false'"):
+    with pytest.raises(ValueError, match=f"`{field}` to be True or False. Received: 'false'"):
         replace(PAPER, **{field: "false"})
 
 
 def test_adam_has_no_nesterov_momentum():
-    with pytest.raises(ValueError, match="nesterov: with 'adam' expected False, received True"):
+    with pytest.raises(ValueError, match=r"`nesterov` to be False with 'adam'. Received: True"):
         replace(EXAMPLE, nesterov=True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1e-4,), "weight_decay: expected a number of at least 0, received -0.0001"),
-        ((float("nan"),), "weight_decay: expected .* received nan"),
-        (("1e-4",), "weight_decay: expected .* received '1e-4'"),
+        ((-1e-4,), "`weight_decay` .* at least 0, at most 10. Received: -0.0001"),
+        ((float("nan"),), "`weight_decay` .* Received: nan"),
+        ((1e300,), r"`weight_decay` .* Received: 1e\+300"),
+        (("1e-4",), "`weight_decay` .* Received: '1e-4'"),
         ((1e-4, "l2"), "one of 'gradient', 'loss', 'update'.*Received: 'l2'"),
     ],
 )
@@ -260,7 +288,69 @@ def test_the_last_epoch_has_the_full_size(sizes):
         assert shares == sorted(shares)
 
 
+@pytest.mark.parametrize("sizes", [SIZES, ((1, 1),), ((0.99, 0.5), (1, 1)), ONE_CYCLE.sizes])
+def test_the_epochs_of_each_size_are_those_counted_one_by_one(sizes):
+    for epochs in range(1, 40):
+        recipe = replace(ONE_CYCLE, epochs=epochs, sizes=sizes)
+        one_by_one = [recipe.size(epoch) for epoch in range(epochs)]
+        counted = [(share, one_by_one.count(share)) for _, share in sizes]
+        assert recipe.epochs_of_sizes() == counted
+
+
+# Without mirror images.
+
+
+def test_a_recipe_that_mirrors_nothing_has_no_test_of_mirror_images():
+    assert ONE_CYCLE.flip and ONE_CYCLE.flip_test
+    assert replace(ONE_CYCLE, flip=False).flip_test is False
+    assert replace(ONE_CYCLE, augment=False).flip_test is True
+
+
 # Recipes are data.
+
+
+def test_the_record_of_an_older_recipe_means_what_it_meant():
+    older = replace(ONE_CYCLE, epochs=7).as_dict()
+    del older["flip"]
+    assert Recipe.from_dict(older) == replace(ONE_CYCLE, epochs=7)
+    assert Recipe.from_dict(older).as_dict() == replace(ONE_CYCLE, epochs=7).as_dict()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"name": "one-cycle"},
+        PAPER.as_dict() | {"rate": 1},
+        PAPER.as_dict() | {"weight_decay": {"factor": 1}},
+        None,
+        [1],
+    ],
+    ids=str,
+)
+def test_what_is_no_recipes_record_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"^Expected a recipe's fields, .* Received: "):
+        Recipe.from_dict(wrong)
+
+
+def test_numbers_of_numpy_are_written_as_numbers():
+    recipe = replace(ONE_CYCLE, peak=np.float32(0.5), weight_decay=WeightDecay(np.float32(0.25)))
+    assert json.loads(json.dumps(recipe.as_dict()))["peak"] == 0.5
+    assert recipe.weight_decay == WeightDecay(0.25)
+
+
+def test_a_recipe_is_shown_by_its_name():
+    for constant in ("EXAMPLE", "PAPER", "PAPER_110", "ONE_CYCLE"):
+        assert repr(getattr(recipes, constant)) == f"recipes.{constant}"
+    changed = replace(ONE_CYCLE, epochs=3, weight_decay=WeightDecay(1e-3), flip=False)
+    assert eval(repr(changed), {**vars(recipes), "recipes": recipes}) == changed
+    assert repr(replace(ONE_CYCLE, epochs=3)) == "replace(recipes.ONE_CYCLE, epochs=3)"
+    assert repr(replace(PAPER, name="mine")) == "<recipe 'mine': 182 epochs, sgd>"
+
+
+def test_each_recipe_goes_with_a_form():
+    assert list(recipes.NAMED.values()) == list(recipes.FORMS)
+    assert set(recipes.FORMS.values()) <= set(cifar.FORMS_V1)
 
 
 @pytest.mark.parametrize("recipe", [*ALL, replace(ONE_CYCLE, sizes=SIZES, ema=0.99)], ids=name_of)

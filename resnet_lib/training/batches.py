@@ -1,11 +1,13 @@
 """Training images as batches: shuffled, augmented, and the same for the same seed."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 
 from ..augment import offsets, pad_crop_flip
+from ..datasets.base import Split
 
 
 class Batches(keras.utils.PyDataset):
@@ -15,45 +17,54 @@ class Batches(keras.utils.PyDataset):
         split: `resnet_lib.datasets.Split`.
         batch_size: images in a batch; the last one may be smaller.
         seed: int; the order depends on (seed, epoch), the augmentation on the image as well.
-        augment: whether to pad by an eighth of the shorter side, crop and flip.
+        augment: whether to pad by an eighth of the shorter side, crop and, with `flip`, mirror.
+        flip: whether to mirror half of the images.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
         shuffle: whether the order is drawn, or that of the split.
         epoch: zero-based epoch to begin with.
     """
 
     def __init__(
-        self, split, batch_size, *, seed=0, augment=True, padding="constant", shuffle=True, epoch=0
+        self,
+        split: Split,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        augment: bool = True,
+        flip: bool = True,
+        padding: str = "constant",
+        shuffle: bool = True,
+        epoch: int = 0,
     ):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.augment, self.padding, self.shuffle = augment, padding, shuffle
+        self.augment, self.flip, self.padding, self.shuffle = augment, flip, padding, shuffle
         self.pad = max(1, min(split.images.shape[1:3]) // 8)
         self.start_epoch(epoch)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return math.ceil(len(self.split) / self.batch_size)
 
-    def __getitem__(self, batch):
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the images, uint8 (n, height, width, channels), and the labels of one batch."""
         index = self.indices(batch)
         images, labels = self.split.images[index], self.split.labels[index]
         if self.augment:
-            images = pad_crop_flip(
-                images, index, epoch=self.epoch, seed=self.seed, pad=self.pad, mode=self.padding
-            )
+            drawn = dict(epoch=self.epoch, seed=self.seed, flip=self.flip)
+            images = pad_crop_flip(images, index, **drawn, pad=self.pad, mode=self.padding)
         return images, labels
 
-    def indices(self, batch):
+    def indices(self, batch: int) -> np.ndarray:
         """Return which images of the split a batch consists of."""
         return self.order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
-    def start_epoch(self, epoch):
+    def start_epoch(self, epoch: int) -> None:
         """Draw the order of the images for an epoch, counted from 0."""
         self.epoch, self.order = epoch, np.arange(len(self.split))
         if self.shuffle:
             self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Go on to the next epoch; Keras calls this."""
         self.start_epoch(self.epoch + 1)
 
@@ -64,19 +75,18 @@ class Places(Batches):
     A batch is ({"index", "top", "left"}: int32 (n,), "flip": bool (n,)}, labels): see `on_device`.
     """
 
-    def __getitem__(self, batch):
+    def __getitem__(self, batch: int) -> tuple[dict, np.ndarray]:
         """Return where the windows of a batch lie, and its labels."""
         index = self.indices(batch)
         pad = self.pad if self.augment else 0
-        top, left, flip = offsets(index, epoch=self.epoch, seed=self.seed, pad=pad)
-        if not self.augment:
-            flip = np.zeros_like(flip)
+        drawn = dict(epoch=self.epoch, seed=self.seed, flip=self.augment and self.flip)
+        top, left, mirrored = offsets(index, **drawn, pad=pad)
         places = {"index": index, "top": top, "left": left}
         places = {name: numbers.astype(np.int32) for name, numbers in places.items()}
-        return places | {"flip": flip}, self.split.labels[index]
+        return places | {"flip": mirrored}, self.split.labels[index]
 
 
-def on_device(model, batches):
+def on_device(model: keras.Model, batches: Places) -> None:
     """Make a compiled model's training step cut its images out of a tensor on the device.
 
     Args:
@@ -98,7 +108,7 @@ def on_device(model, batches):
     model.train_function = None  # Keras makes it anew, from the new step.
 
 
-def cut(images, places, *, pad, mode):
+def cut(images: Any, places: dict, *, pad: int, mode: str) -> Any:
     """Pad, crop and flip as `resnet_lib.augment.pad_crop_flip` does, in TensorFlow's graph.
 
     Args:

@@ -4,16 +4,19 @@ import math
 import tempfile
 import time
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import keras
 
+from .. import checks
+from ..datasets.base import Dataset
 from ..datasets.resize import resized
-from ..recipes import ONE_CYCLE
+from ..recipes import MOST_EPOCHS, ONE_CYCLE, Recipe
 from .fit import Job, unchanged
-from .machine import best_execution
+from .machine import Execution, best_execution
 from .network import with_preprocessing
 
 # The sizes to train at, from the best result to the least time, and from how many epochs on a plan
@@ -21,6 +24,7 @@ from .network import with_preprocessing
 PLANS = (((1, 1),), ((1 / 3, 0.75), (1, 1)), ((0.4, 0.5), (0.7, 0.75), (1, 1)))
 ENOUGH = 15
 CALLS = 8
+MOST_MINUTES = 366 * 24 * 60
 
 
 @dataclass(frozen=True)
@@ -37,33 +41,43 @@ class Cost:
     epoch: float
     image: dict
 
-    def of(self, recipe, images):
+    def of(self, recipe: Recipe, images: int) -> float:
         """Return the seconds that a recipe takes with so many training images."""
-        shares = [recipe.size(epoch) for epoch in range(recipe.epochs)]
-        return self.start + sum(images * self.image[share] + self.epoch for share in shares)
+        return self.start + sum(
+            epochs * (images * self.image[share] + self.epoch)
+            for share, epochs in recipe.epochs_of_sizes()
+        )
 
 
-def for_budget(minutes, model, data, recipe=ONE_CYCLE, *, execution=None, clock=time.perf_counter):
+def for_budget(
+    minutes: float,
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe = ONE_CYCLE,
+    *,
+    execution: Execution | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Recipe:
     """Measure this machine for some seconds and fit a recipe into the time.
 
     Args:
-        minutes: what `train` with the recipe may take, from call to return.
+        minutes: what `train` with the recipe may take, from call to return; a year at most.
         model: the network, as for `train`.
         data: `resnet_lib.datasets.Dataset`.
         recipe: what to shorten or lengthen. With "one_cycle" the image sizes are chosen as well:
             full size only where 15 epochs of it fit, else a part of the epochs at smaller sizes.
-        execution: `resnet_lib.execution.Execution`; None: what suits this machine.
+        execution: `resnet_lib.training.Execution`; None: what suits this machine.
         clock: function that returns seconds.
 
     Returns:
         `resnet_lib.recipes.Recipe`, with as many epochs as fit.
 
     Raises:
-        ValueError: if not even one epoch fits; it says how long that takes.
+        ValueError: if `minutes` is no such number, or not even one epoch fits; it says how long
+            that takes.
     """
+    checks.number("minutes", minutes, above=0, most=MOST_MINUTES)
     execution = execution or best_execution(data.train.images.nbytes)
-    if not 0 < minutes < math.inf:
-        raise ValueError(f"minutes: expected a number above 0, received {minutes!r}")
     plans = (recipe.sizes,)
     if recipe.schedule == "one_cycle":
         plans = PLANS if _takes_any_size(model, data) else PLANS[:1]
@@ -87,7 +101,7 @@ def _normalize(recipe, sizes):
     return {"normalize": "channel"} if changes else {}
 
 
-def longest(plans, cost, seconds, images):
+def longest(plans: Sequence[Recipe], cost: Cost, seconds: float, images: int) -> Recipe:
     """Return the first plan that has enough epochs in the time, else the last, in the time.
 
     Args:
@@ -106,8 +120,8 @@ def longest(plans, cost, seconds, images):
     if fitted is None:
         least = cost.of(replace(plan, epochs=1), images) / 60
         raise ValueError(
-            f"minutes: expected at least {math.ceil(100 * least) / 100:g}, which one epoch takes "
-            f"on this machine, received {seconds / 60:g}"
+            f"Expected `minutes` to be at least {math.ceil(100 * least) / 100:g}, which one epoch "
+            f"takes on this machine. Received: {seconds / 60:g}"
         )
     return fitted
 
@@ -118,16 +132,18 @@ def _fitted(plan, cost, seconds, images):
     def fits(epochs):
         return cost.of(replace(plan, epochs=epochs), images) <= seconds
 
-    if not fits(1):
-        return None
-    most = 1
-    while fits(2 * most):
-        most *= 2
-    epochs = most + bisect_left(range(most + 1, 2 * most), True, key=lambda n: not fits(n))
-    return replace(plan, epochs=epochs)
+    epochs = bisect_left(range(1, MOST_EPOCHS + 1), True, key=lambda n: not fits(n))
+    return replace(plan, epochs=epochs) if epochs else None
 
 
-def measured(model, data, recipe, shares, execution, clock):
+def measured(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    shares: Sequence[float],
+    execution: Execution,
+    clock: Callable[[], float],
+) -> Cost:
     """Return what training costs here: a few steps of each size, a validation, a save."""
     begun = clock()
     with tempfile.TemporaryDirectory() as folder:

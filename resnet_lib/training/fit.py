@@ -122,9 +122,8 @@ class Job:
         """
         recipe = self.recipe
         kind = Places if self.execution.data_on_device else Batches
-        batches = kind(
-            split, recipe.batch_size, augment=recipe.augment, padding=recipe.padding, **order
-        )
+        drawn = dict(augment=recipe.augment, flip=recipe.flip, padding=recipe.padding)
+        batches = kind(split, recipe.batch_size, **drawn, **order)
         if self.execution.data_on_device:
             self._build(unchanged(self.data.validation))
             on_device(self.trained, batches)
