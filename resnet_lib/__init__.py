@@ -5,15 +5,16 @@
 >>> print(rl.count_parameters(model))
 274,442 parameters: 273,066 trainable, 1,376 not trainable
 
-Keras, and TensorFlow behind it, are imported here, quietly (see `resnet_lib.runtime`). The rest of
-the package is imported when it is first used.
+Keras, and TensorFlow behind it, are imported here, quietly (see `resnet_lib.runtime`); on the
+command line, when a command needs them. The rest of the package is imported when it is first used.
 """
 
 from importlib import import_module
 
 from . import runtime
 
-runtime.prepare()
+if not runtime.is_command_line():
+    runtime.prepare()
 
 # Where each public name is at home; a module is its own.
 _HOMES = {

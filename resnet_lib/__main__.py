@@ -1,26 +1,29 @@
-"""The command line: `python -m resnet_lib train …` and `python -m resnet_lib records`."""
+"""The command line: `python -m resnet_lib train …` and `python -m resnet_lib records`.
+
+Nothing here imports Keras before a network is trained, which takes seconds.
+"""
 
 import argparse
 import json
 import shlex
 import sys
-from pathlib import Path
+import warnings
+from collections.abc import Sequence
 
-DATASETS = ("cifar10", "shapes", "sign_digits")
-RECIPES = ("example", "paper", "one-cycle")
-# The form that goes with a recipe, for v1 and plain nets (False) and for v2 (True).
-FORMS = {("example", False): "example", ("example", True): "example"}
-FORMS |= {("paper", False): "paper", ("paper", True): "paper"}
-FORMS |= {("one-cycle", False): "standard", ("one-cycle", True): "paper"}
+from . import checks, runtime
+
+# As Python spells what JSON spells otherwise.
+PYTHONS = {"True": True, "False": False, "None": None}
 EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code. Errors of the user's are one line, not a traceback."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = _parser().parse_args(arguments)
-    options.command = shlex.join(["python", "-m", "resnet_lib", *_without(arguments, "--resume")])
     try:
+        options = _parser().parse_args(arguments)
+        again = [argument for argument in arguments if argument != "--resume"]
+        options.command = shlex.join(["python", "-m", "resnet_lib", *again])
         return options.run(options)
     except EXPECTED as error:
         print(_told("resnet_lib", error, error), file=sys.stderr)
@@ -28,10 +31,8 @@ def main(arguments=None):
     except KeyboardInterrupt as stop:
         print(_told("\nresnet_lib", "stopped", stop), file=sys.stderr)
         return 130
-
-
-def _without(arguments, option):
-    return [argument for argument in arguments if argument != option]
+    finally:
+        runtime.say(end="")  # What argparse has printed may still be on its way.
 
 
 def _told(who, what, error):
@@ -39,12 +40,29 @@ def _told(who, what, error):
 
 
 def _folder(path):
-    return Path(path).expanduser()
+    try:
+        return checks.path("FOLDER", path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+class _Version(argparse.Action):
+    """Says what runs here; Keras is not asked, for that would import it."""
+
+    def __call__(self, parser, *_):
+        from importlib.metadata import version
+
+        keras = f"Keras {version('keras')} on {runtime.keras_backend()}"
+        runtime.say(f"resnet_lib {version('resnet-lib')}, {keras}, Python {sys.version.split()[0]}")
+        parser.exit()
 
 
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m resnet_lib", description="Train residual networks, and look at runs."
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="say what runs here"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser("train", help="train a network and keep the run in a folder")
@@ -52,14 +70,18 @@ def _parser():
     _add_training_options(train)
     shown = commands.add_parser("records", help="list the runs that the library has, or yours")
     shown.set_defaults(run=_records)
-    shown.add_argument("folders", nargs="*", type=_folder, metavar="FOLDER", help="of runs")
+    shown.add_argument(
+        "folders", nargs="*", type=_folder, metavar="FOLDER", help="of a run, or of runs"
+    )
     return parser
 
 
 def _add_training_options(train):
+    from . import datasets, recipes
+
     add = train.add_argument
     add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, resnet50, …")
-    add("--dataset", choices=DATASETS, default="cifar10")
+    add("--dataset", choices=datasets.NAMED, default="cifar10")
     add(
         "--out",
         required=True,
@@ -68,7 +90,7 @@ def _add_training_options(train):
         help="folder for the run; must not exist",
     )
     add("--resume", action="store_true", help="go on with the run in FOLDER, if there is one")
-    add("--recipe", choices=RECIPES, default="example", help="default: example")
+    add("--recipe", choices=recipes.NAMED, default="one-cycle", help="default: one-cycle")
     add(
         "--form",
         help="example, paper or, for v1 and plain, standard; default: what goes with the recipe",
@@ -88,7 +110,7 @@ def _add_training_options(train):
         default=[],
         type=_assignment,
         metavar="FIELD=VALUE",
-        help="another value for a field of the recipe, such as peak=0.1 or augment=false",
+        help="another value for a field of the recipe, such as peak=0.1 or flip=false",
     )
     add("--batch-size", type=int, metavar="N", help="default: the recipe's")
     add(
@@ -107,7 +129,9 @@ def _assignment(text):
     """Return the two sides of FIELD=VALUE, the value read as JSON where it is."""
     field, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"expected FIELD=VALUE, received {text!r}")
+        raise argparse.ArgumentTypeError(f"Expected FIELD=VALUE. Received: {text!r}")
+    if value in PYTHONS:
+        return field, PYTHONS[value]
     try:
         return field, json.loads(value)
     except json.JSONDecodeError:
@@ -117,30 +141,37 @@ def _assignment(text):
 def _records(options):
     from . import records
 
-    runs = {str(folder): records.load(folder) for folder in options.folders}
-    print(records.table(runs or records.recorded()))
+    runs = {}
+    with warnings.catch_warnings(record=True) as told:
+        for folder in options.folders:
+            runs |= records.runs_in(folder)
+    for warning in told:
+        print(f"resnet_lib: {warning.message}", file=sys.stderr)
+    runtime.say(records.table(runs or records.recorded()))
     return 0
 
 
 def _train(options):
     from dataclasses import replace
 
-    import keras
-
-    from . import checks, datasets, models, records
-    from .datasets.resize import shrunk
-    from .training import best_execution, train
-
-    # What can be refused is refused before the data is read.
+    # What can be refused is refused before Keras is imported, or at least before the data is read.
     checks.count("seed", options.seed, least=0, most=2**32 - 1)
     if options.out.exists() and not options.resume:
         raise FileExistsError(
             f"{options.out} exists. Nothing is overwritten: name a new folder, or go on with the "
             "run in it by --resume."
         )
+    _asked(options)
+    runtime.prepare()
+    import keras
+
+    from . import datasets, models, records
+    from .datasets.resize import shrunk
+    from .training import best_execution, train
+
     builder, depth = models.parse_model_id(options.model)
     form = options.form or _form(builder, options.recipe)
-    data = getattr(datasets, options.dataset)()
+    data = datasets.NAMED[options.dataset]()
     if options.limit is not None:
         data = data.limit(options.limit)
     if options.size is not None:
@@ -164,42 +195,58 @@ def _train(options):
         tensorboard=options.tensorboard,
         notes={"form": form, "dropout": options.dropout, "command": options.command},
     )
-    print(f"{run}\n{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
-    stopped = run.record.get("stopped")
-    return 0 if stopped is None else 130 if stopped.startswith("by hand") else 1
+    runtime.say(f"{run}", f"{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
+    stopped = run.record.get("stopped", "")
+    if stopped.startswith("by hand"):
+        runtime.say(f"To go on: {options.command} --resume")
+        return 130
+    done, planned = len(run.history["loss"]), run.record["recipe"]["epochs"]
+    if not stopped and done < planned:
+        runtime.say(
+            f"{done} of the recipe's {planned} epochs are done. To go on, the same command with "
+            "--resume and a larger --stop-after, or none."
+        )
+    return 1 if stopped else 0
 
 
 def _form(builder, recipe):
     """Return the form that a network takes where none is asked for."""
     from inspect import signature
 
-    from . import cifar, models
+    from . import cifar, models, recipes
 
-    if builder in models.CIFAR.values():
-        return FORMS[recipe, builder is cifar.resnet_v2]
-    return signature(builder).parameters["form"].default
+    if builder not in models.CIFAR.values():
+        return signature(builder).parameters["form"].default
+    form = recipes.FORMS[recipes.named(recipe)]
+    forms = cifar.FORMS_V2 if builder is cifar.resnet_v2 else cifar.FORMS_V1
+    return form if form in forms else "paper"
+
+
+def _asked(options, depth=None):
+    """Return the recipe that is asked for, as long as it is without `--minutes`."""
+    from . import recipes
+
+    fields = dict(options.set)
+    for name in ("batch_size", "epochs"):
+        if getattr(options, name) is not None:
+            fields[name] = getattr(options, name)
+    return recipes.named(options.recipe, depth).changed(fields)
 
 
 def _recipe(options, model, data, depth, execution):
     """Return the recipe that is asked for, or the one that a run to be resumed was started with."""
-    from dataclasses import replace
-
     from . import recipes, records
     from .training import for_budget
     from .training.fit import PROGRESS
 
-    recipe = recipes.named(options.recipe, depth).changed(dict(options.set))
-    if options.batch_size is not None:
-        recipe = replace(recipe, batch_size=options.batch_size)
-    if options.epochs is not None:
-        return replace(recipe, epochs=options.epochs)
+    recipe = _asked(options, depth)
     if options.minutes is None:
         return recipe
     started = options.out / PROGRESS
     if options.resume and started.is_file():  # Measured anew, it would be another recipe.
         return recipes.Recipe.from_dict(records.load(started).record["recipe"])
     recipe = for_budget(options.minutes, model, data, recipe, execution=execution)
-    print(f"{recipe.epochs} epochs fit into {options.minutes:g} minutes")
+    runtime.say(f"{recipe.epochs} epochs fit into {options.minutes:g} minutes")
     return recipe
 
 

@@ -2,7 +2,8 @@
 
 TensorFlow reads its environment once, when it is imported, and writes its log lines to file
 descriptor 2 before any Python code of its own could stop it. So `import resnet_lib` prepares the
-environment first and imports Keras itself, quietly: see `prepare`.
+environment first and imports Keras itself, quietly: see `prepare`. The command line does so when a
+command needs it, for `--help` need not wait.
 
 A profile says how much work a notebook does: "quick" fits a laptop, "full" trains for real.
 """
@@ -15,6 +16,8 @@ import os
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
+
+from . import checks
 
 PROFILES = ("quick", "full")
 
@@ -38,7 +41,7 @@ def profile() -> str:
     if _chosen_profile is not None:
         return _chosen_profile
     name = os.environ.get("RESNET_LIB_PROFILE") or "quick"
-    return _checked(name, "RESNET_LIB_PROFILE")
+    return checks.choice("RESNET_LIB_PROFILE", name, PROFILES)
 
 
 def set_profile(name: str) -> None:
@@ -51,14 +54,23 @@ def set_profile(name: str) -> None:
         ValueError: if `name` is anything else; the profile in force stays as it was.
     """
     global _chosen_profile
-    _chosen_profile = _checked(name, "The profile")
+    _chosen_profile = checks.choice("name", name, PROFILES)
 
 
-def _checked(name: str, what: str) -> str:
-    if name not in PROFILES:
-        valid = " or ".join(repr(each) for each in PROFILES)
-        raise ValueError(f"{what} must be {valid}. Received: {name!r}")
-    return name
+def is_command_line() -> bool:
+    """Say whether this process is `python -m resnet_lib` or `resnet-lib`."""
+    program, *arguments = getattr(sys, "argv", None) or [""]
+    if program == "-m":  # As Python has it until the module is found.
+        return sys.orig_argv[-1 - len(arguments)] in ("resnet_lib", "-mresnet_lib")
+    return Path(program).name == "resnet-lib"
+
+
+def say(*lines: str, end: str = "\n") -> None:
+    """Print lines at once; where nobody reads them any more, as after `| head`, do not mind."""
+    try:
+        print(*lines, sep="\n", end=end, flush=True)
+    except OSError:  # What is still in the buffer must go somewhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @functools.cache
@@ -84,7 +96,7 @@ def prepare() -> None:
     """
     if "tensorflow" in sys.modules:
         _say_too_late()
-    elif _keras_backend() == "tensorflow":
+    elif keras_backend() == "tensorflow":
         _set_environment()
         _import_keras()
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
@@ -93,7 +105,7 @@ def prepare() -> None:
 
 def _say_too_late() -> None:
     # print, not warnings.warn: a warning takes two lines and a path, and can be an error.
-    if _keras_backend() == "tensorflow" and sys.stderr is not None:
+    if keras_backend() == "tensorflow" and sys.stderr is not None:
         print(_TOO_LATE, file=sys.stderr)
 
 
@@ -124,7 +136,7 @@ def _says_no_retracing(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in record.getMessage()
 
 
-def _keras_backend() -> str:
+def keras_backend() -> str:
     """Return the backend that Keras has, or will have when it is imported.
 
     Keras cannot be asked without importing it, and that imports the backend.
@@ -140,7 +152,7 @@ def _keras_backend() -> str:
 
 def _keras_config() -> Path:
     if "KERAS_HOME" in os.environ:
-        return Path(os.environ["KERAS_HOME"]).expanduser() / "keras.json"
+        return Path(os.path.expanduser(os.environ["KERAS_HOME"]), "keras.json")
     home = os.path.expanduser("~")
     return Path(home if os.access(home, os.W_OK) else "/tmp", ".keras", "keras.json")
 

@@ -1,5 +1,7 @@
 """The command line."""
 
+import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -8,15 +10,16 @@ import time
 from dataclasses import replace
 
 import pytest
-from small import (
-    SHAPES,
-)
+from small import SHAPES
 
-from resnet_lib import recipes, records, training
-from resnet_lib.__main__ import main
+import resnet_lib
+from resnet_lib import datasets, models, recipes, records, training
+from resnet_lib.__main__ import _form, _parser, _recipe, main
 from resnet_lib.recipes import ONE_CYCLE
 from resnet_lib.training import fit as fitting
 from resnet_lib.training import machine
+
+import keras  # isort: skip
 
 
 def test_the_command_line_trains(tmp_path, capsys):
@@ -44,7 +47,12 @@ def test_the_command_line_trains(tmp_path, capsys):
         (["--model", "resnet8v1", "--size", "64"], "from 8 to 32"),
         (["--model", "resnet8v1", "--dropout", "1"], "below 1"),
         (["--model", "resnet8v1", "--set", "rate=1"], "'batch_size'"),
-        (["--model", "resnet8v1", "--set", "momentum=2"], "from 0 to 1"),
+        (["--model", "resnet8v1", "--set", "momentum=2"], "at least 0, below 1"),
+        (["--model", "resnet8v1", "--set", "peak=1e300"], "at most 1000"),
+        (["--model", "resnet8v1", "--set", "peak=NaN"], "Received: nan"),
+        (["--model", "resnet8v1", "--set", "augment=no"], "True or False. Received: 'no'"),
+        (["--model", "resnet8v1", "--epochs", "0"], "from 1 to 1,000,000"),
+        (["--model", "resnet8v1", "--minutes", "1e308"], "at most 527040. Received: 1e+308"),
     ],
 )
 def test_the_command_line_answers_in_one_line(wrong, said, tmp_path, capsys):
@@ -66,19 +74,53 @@ def test_fields_of_the_recipe_on_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setattr("resnet_lib.training.train", train)
     command = "train --model plain8 --dataset shapes --recipe one-cycle --epochs 2 --dropout 0.3"
     command += " --set peak=0.1 --set augment=false --set sizes=[[1,1]] --set anneal=cosine"
-    command += " --set weight_decay=0.002"
+    command += " --set weight_decay=0.002 --set flip=False --set ema=None --set nesterov=True"
     out = ["--out", str(tmp_path / "run")]
     assert main([*command.split(), *out, "--resume"]) == 2
-    changes = dict(epochs=2, peak=0.1, augment=False, sizes=((1, 1),), anneal="cosine")
+    changes = dict(epochs=2, peak=0.1, augment=False, sizes=((1, 1),), anneal="cosine", flip=False)
     wanted = replace(ONE_CYCLE, **changes, weight_decay=recipes.WeightDecay(0.002))
     typed = shlex.join(["python", "-m", "resnet_lib", *command.split(), *out])
     assert asked == [(wanted, "head_dropout", typed)]
 
 
+def test_a_networks_form_goes_with_the_recipe():
+    builders = [models.parse_model_id(each)[0] for each in ("plain8", "resnet8v1", "resnet11v2")]
+    for name, forms in {
+        "example": ("example", "example", "example"),
+        "paper": ("paper", "paper", "paper"),
+        "paper-110": ("paper", "paper", "paper"),
+        "one-cycle": ("standard", "standard", "paper"),
+    }.items():
+        assert tuple(_form(builder, name) for builder in builders) == forms
+
+
+def test_a_recipe_and_a_data_set_are_named_in_one_place(monkeypatch):
+    mine, images = replace(ONE_CYCLE, name="mine"), lambda: SHAPES
+    monkeypatch.setitem(recipes.NAMED, "mine", mine)
+    monkeypatch.setitem(recipes.FORMS, mine, "paper")
+    monkeypatch.setitem(datasets.NAMED, "doodles", images)
+    words = "train --model plain8 --out x --recipe mine --dataset doodles"
+    options = _parser().parse_args(words.split())
+    assert _recipe(options, None, None, 8, None) == mine
+    assert _form(models.parse_model_id("resnet11v2")[0], options.recipe) == "paper"
+
+
+def test_one_cycle_is_the_commands_recipe():
+    options = _parser().parse_args(["train", "--model", "plain8", "--out", "x"])
+    assert _recipe(options, None, None, 8, None) == ONE_CYCLE
+
+
+@pytest.mark.parametrize("command", ["records", "train --model plain8 --out"])
+def test_a_path_in_no_users_folder_is_refused(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*command.split(), "~no_such_user/run"])
+    assert "Expected `FOLDER` to be a path" in capsys.readouterr().err
+
+
 def test_what_is_no_assignment_is_refused(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--model", "plain8", "--out", "x", "--set", "peak"])
-    assert "expected FIELD=VALUE, received 'peak'" in capsys.readouterr().err
+    assert "Expected FIELD=VALUE. Received: 'peak'" in capsys.readouterr().err
 
 
 def test_the_command_line_lists_runs(run, capsys):
@@ -90,6 +132,82 @@ def test_the_command_line_lists_runs(run, capsys):
     assert run.source in shown
     assert main(["records"]) == 0
     assert main(["records", str(run.folder / "no")]) == 2
+    assert main(["records", str(run.folder.parent)]) == 0
+    assert f"{run.folder} " in capsys.readouterr().out
+
+
+# The first second.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--help", "train"),
+        ("train --help", "--recipe"),
+        (
+            "--version",
+            f"resnet_lib {resnet_lib.__version__}, Keras {keras.__version__} on tensorfl",
+        ),
+        ("records", "resnet50-signs-seed0"),
+        ("train --model plain8 --out x --set peak=0", "`peak`"),
+    ],
+)
+def test_what_needs_no_keras_does_not_wait_for_it(arguments, said, tmp_path):
+    program = [sys.executable, "-X", "importtime", "-m", "resnet_lib", *arguments.split()]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert said in done.stdout + done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "resnet_lib.checks" in imported
+    assert not {"keras", "tensorflow", "jax", "torch"} & imported
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+
+
+def interruptible(command, **options):
+    """Start a command whose interrupts are not ignored, as in tests that run in the background."""
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
+
+
+@pytest.mark.parametrize("delay", [0.3, 1.5])
+def test_ctrl_c_while_keras_is_imported(delay, tmp_path):
+    process = interruptible([*TRAIN, "--out", str(tmp_path / "run")])
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate()
+    assert (process.returncode, printed, errors.strip()) == (130, "", "resnet_lib: stopped")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_whose_lines_nobody_reads_goes_on(tmp_path):
+    out = tmp_path / "run"
+    command = [*TRAIN, "--limit", "64", "--epochs", "3", "--batch-size", "32", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
+    assert len(records.load(out).history["loss"]) == 3
+
+
+@pytest.mark.parametrize("arguments", ["records", "--help"])
+def test_a_list_that_nobody_reads(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = [sys.executable, "-m", "resnet_lib", arguments]
+    done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Runs that are cut.
 
 
 TRAIN = [sys.executable, "-m", "resnet_lib", "train", "--dataset", "shapes", "--model", "resnet8v1"]
@@ -103,6 +221,7 @@ def wait_for(path, process):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_resumed(tmp_path):
     out = tmp_path / "run"
     command = [
@@ -132,20 +251,15 @@ def test_a_killed_command_is_resumed(tmp_path):
 def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
     out = tmp_path / "run"
     command = [*TRAIN, "--limit", "512", "--out", str(out)]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Tests that run in the background have interrupts ignored, and so would this process.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = interruptible(command)
     wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "stopped: by hand in epoch" in printed
     assert "Traceback" not in errors
+    again = shlex.join(["python", "-m", "resnet_lib", *command[3:]])
+    assert printed.endswith(f"\nTo go on: {again} --resume\n")
     run = records.load(out)
     assert run.load_model().predict(SHAPES.test.images[:4], verbose=0).shape == (4, 10)
 
@@ -165,10 +279,12 @@ def test_the_command_takes_a_precision(asked, tmp_path, monkeypatch):
     assert given["execution"].precision == (asked or machine.best_execution().precision)
 
 
+@pytest.mark.slow
 def test_the_command_lines_recipes(tmp_path, capsys):
     command = ["train", "--dataset", "shapes", "--limit", "64", "--model"]
     options = ["--recipe", "one-cycle", "--epochs", "2", "--stop-after", "1", "--deterministic"]
     assert main([*command, "plain8", *options[:-1], "--out", str(tmp_path / "a")]) == 0
+    assert "1 of the recipe's 2 epochs are done. To go on" in capsys.readouterr().out
     record = records.load(tmp_path / "a").record
     assert (record["recipe"]["epochs"], record["epochs"]) == (2, 1)
     assert record["notes"]["form"] == "standard"
@@ -179,6 +295,7 @@ def test_the_command_lines_recipes(tmp_path, capsys):
     assert record["recipe"]["batch_size"] == 64
 
 
+@pytest.mark.slow
 def test_minutes_are_measured_once(tmp_path, capsys):
     command = ["train", "--dataset", "shapes", "--limit", "128", "--model", "resnet8v1"]
     command += ["--recipe", "one-cycle", "--minutes", "0.5", "--stop-after", "1"]

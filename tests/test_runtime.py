@@ -351,7 +351,7 @@ def test_backend_from_the_home_folder(tmp_path, monkeypatch):
     for variable in ("KERAS_HOME", "KERAS_BACKEND"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.delitem(sys.modules, "keras", raising=False)
-    assert runtime._keras_backend() == "jax"
+    assert runtime.keras_backend() == "jax"
 
 
 def test_unreadable_config_means_tensorflow(python, fake, tmp_path):
@@ -364,6 +364,42 @@ def test_keras_loaded_with_another_backend_is_left_alone(python, fake, tmp_path)
     (tmp_path / "keras.py").write_text("class config:\n    backend = staticmethod(lambda: 'jax')\n")
     program = "import keras\n" + LOADED
     assert output(python(program, KERAS_BACKEND="tensorflow")) == "False True False\n"
+
+
+@pytest.mark.parametrize("home", ["~no_such_user/keras", "~"])
+def test_a_home_of_keras_that_cannot_be_found_is_left_to_keras(home, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", home)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    assert runtime.keras_backend() in ("tensorflow", "jax", "torch")
+
+
+# The command line, which imports Keras when it trains.
+
+
+@pytest.mark.parametrize(
+    ("started", "arguments", "told"),
+    [
+        ("python -m resnet_lib records a", "-m records a", True),
+        ("python -X dev -m resnet_lib", "-m", True),
+        ("python -mresnet_lib train", "-m train", True),
+        ("python /env/bin/resnet-lib --help", "/env/bin/resnet-lib --help", True),
+        ("python -m other resnet_lib", "-m resnet_lib", False),
+        ("python -m pytest -m resnet_lib", "/pytest/__main__.py -m resnet_lib", False),
+        ("python -c pass", "-c", False),
+        ("python resnet_lib.py", "resnet_lib.py", False),
+        ("python", "", False),
+    ],
+)
+def test_the_command_line_is_told_from_other_programs(started, arguments, told, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", started.split())
+    monkeypatch.setattr(sys, "argv", arguments.split(" "))
+    assert runtime.is_command_line() is told
+
+
+def test_a_program_without_arguments_is_no_command_line(monkeypatch):
+    monkeypatch.delattr(sys, "argv")
+    assert runtime.is_command_line() is False
 
 
 # Profiles
@@ -395,13 +431,13 @@ def test_chosen_profile_goes_before_the_environment(no_profile, monkeypatch):
 
 def test_unknown_profile_in_the_environment(no_profile, monkeypatch):
     monkeypatch.setenv("RESNET_LIB_PROFILE", "Full")
-    with pytest.raises(ValueError, match=r"RESNET_LIB_PROFILE must be 'quick' or 'full'.*'Full'"):
+    with pytest.raises(ValueError, match=r"`RESNET_LIB_PROFILE` .* 'quick', 'full'\. .*'Full'"):
         runtime.profile()
 
 
 @pytest.mark.parametrize("name", ["fast", "", None])
 def test_unknown_profile_is_refused_and_changes_nothing(no_profile, name):
     runtime.set_profile("full")
-    with pytest.raises(ValueError, match=rf"must be 'quick' or 'full'.*Received: {name!r}"):
+    with pytest.raises(ValueError, match=rf"`name` .* 'quick', 'full'\. Received: {name!r}"):
         runtime.set_profile(name)
     assert runtime.profile() == "full"

@@ -6,4 +6,7 @@ from .image_folder import image_folder
 from .shapes import shapes
 from .sign_digits import sign_digits
 
+# What the command line calls by name: a data set that needs no argument.
+NAMED = {load.__name__: load for load in (cifar10, shapes, sign_digits)}
+
 __all__ = ["Dataset", "Split", "cifar10", "image_folder", "shapes", "sign_digits"]

@@ -7,7 +7,7 @@ import warnings
 import keras
 from tqdm import tqdm
 
-from .. import plots
+from .. import plots, runtime
 
 
 class Progress(keras.callbacks.Callback):
@@ -71,7 +71,8 @@ class Bar(Progress):
 
     def on_epoch_end(self, epoch, logs=None):
         """Leave a line over the bar."""
-        self.bar.write(line(epoch, self.last, logs))
+        with self.bar.external_write_mode():
+            runtime.say(line(epoch, self.last, logs))
 
     def close(self):
         """Leave the bar as it is."""
@@ -83,7 +84,7 @@ class Lines(Progress):
 
     def on_epoch_end(self, epoch, logs=None):
         """Print the line."""
-        print(line(epoch, self.last, logs), flush=True)
+        runtime.say(line(epoch, self.last, logs))
 
 
 class LiveFigure(Progress):
