@@ -225,7 +225,7 @@ def norms(model):
         ({"bn_momentum": 0.9}, (0.9, 1e-3)),
         ({"bn_epsilon": 1e-5}, (0.97, 1e-5)),
         ({"bn_momentum": 0.9, "bn_epsilon": 1e-5}, (0.9, 1e-5)),
-        ({"bn_momentum": 0.0, "bn_epsilon": 0.0}, (0.0, 0.0)),
+        ({"bn_momentum": 0.0, "bn_epsilon": 1e-12}, (0.0, 1e-12)),
     ],
     ids=str,
 )

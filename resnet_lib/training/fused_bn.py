@@ -12,12 +12,12 @@ from types import MethodType
 
 import keras
 
-from ..runtime import allow_depth
+from .network import checked, copied, layers_of
 
 _FUSED_DTYPES = ("float16", "bfloat16", "float32")
 
 
-def speed_up(model):
+def speed_up(model: keras.Model) -> keras.Model:
     """Return a copy of a model that computes the same and trains faster.
 
     The copy has the layers, names and weights of `model`, not its compile state, and `save` writes
@@ -38,53 +38,21 @@ def speed_up(model):
     Raises:
         ValueError: if `model` is not a functional or sequential Keras model, or is not built.
     """
-    copy = _clone(_checked(model))
+    return fuse(copied(checked(model)))
+
+
+def fuse(model: keras.Model) -> keras.Model:
+    """Do in a model itself, which is returned, what `speed_up` does in a copy."""
     if keras.backend.backend() == "tensorflow":
-        for layer in _layers(copy):
+        for layer in layers_of(model):
             if _can_be_fused(layer):
                 layer.call = MethodType(_fused_batch_norm, layer)
-    return copy
-
-
-def fused_layers(model):
-    """Return the names of the layers of a model that run a fused operation, in order."""
-    return [layer.name for layer in _layers(model) if "call" in vars(layer)]
-
-
-def _checked(model):
-    expected = "Expected a built functional or sequential Keras model, such as resnet_v1 returns."
-    functional = isinstance(model, keras.Model) and hasattr(model, "operations")
-    if not functional and not isinstance(model, keras.Sequential):
-        raise ValueError(f"{expected} Received: {model!r}")
-    if not model.built:
-        raise ValueError(f"{expected} Received {model!r}, not built: call its build(input_shape).")
     return model
 
 
-def _clone(model):
-    allow_depth(len(model.layers) // 4)
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    copy.trainable = model.trainable
-    for original, layer in zip(_layers(model), _layers(copy), strict=True):
-        layer.trainable = original.trainable  # The line before the loop set it for every layer.
-        finalize(layer)
-    return copy
-
-
-def finalize(layer):
-    """Let a copied layer use its weights: an adapted Normalization does so only when told."""
-    if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
-        layer.finalize_state()
-
-
-def _layers(model):
-    """Yield the layers of a model and of the models inside it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
+def fused_layers(model: keras.Model) -> list[str]:
+    """Return the names of the layers of a model that run a fused operation, in order."""
+    return [layer.name for layer in layers_of(model) if "call" in vars(layer)]
 
 
 def _can_be_fused(layer):

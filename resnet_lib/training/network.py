@@ -1,18 +1,33 @@
 """The copy of a network that is trained: with its preprocessing inside, as the recipe says."""
 
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from types import FunctionType
+from typing import Any
+
 import keras
 import numpy as np
 
+from ..datasets.base import Dataset
+from ..recipes import Recipe
 from ..runtime import allow_depth
-from .fused_bn import finalize
 
-# The names of what `with_preprocessing` puts in front of a network.
+# The names of what is put in front of a network.
 LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
 KERNELS = {"kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"}
 REGULARIZERS = KERNELS | {"bias_regularizer", "gamma_regularizer", "beta_regularizer"}
 
+# How much other than the pixels that are fed in what the first layers with weights see may be: the
+# share of the spread, and by how many spreads further from 0 the mean. Tried with small networks:
+# within these bounds they learn as well as without, and x / 255 is far outside.
+SPREAD = (1 / 4, 6)
+SHIFT = 2.25
+PICTURES = 4
 
-def make_optimizer(recipe, precision="float32"):
+
+def make_optimizer(recipe: Recipe, precision: str = "float32") -> keras.optimizers.Optimizer:
     """Return the Keras optimizer of a recipe.
 
     Decay that is not in the update is part of the model: see `prepared`.
@@ -33,24 +48,51 @@ def make_optimizer(recipe, precision="float32"):
     return optimizer
 
 
-def prepared(model, recipe, precision="float32"):
+@contextmanager
+def float32() -> Iterator[None]:
+    """Make float32 what Keras takes where nothing else is said; afterwards all is as it was."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def prepared(
+    model: keras.Model,
+    recipe: Recipe,
+    precision: str = "float32",
+    images: np.ndarray | None = None,
+    *,
+    any_size: bool = False,
+) -> keras.Model:
     """Return a copy of `model` with the recipe's batch normalisation and weight decay.
 
     Args:
-        model: functional `keras.Model`.
+        model: functional or sequential `keras.Model` with one input and one output.
         recipe: `resnet_lib.recipes.Recipe`. With a decay of its own, the model's regularizers go.
-        precision: "float32", or "mixed_bfloat16" or "mixed_float16" for all but the last layer.
+        precision: "float32", or "mixed_bfloat16" or "mixed_float16" for Keras' own layers, but for
+            those from the last one with weights on. Layers of one's own are in float32.
+        images: uint8 array (n, height, width, channels), the training images: with them, the copy
+            is that of `with_preprocessing`.
+        any_size: whether the copy takes images of any height and width.
 
     Returns:
         `keras.Model` with the weights of `model`.
+
+    Raises:
+        ValueError: if the copy should take any size and `model` cannot.
     """
+    exact = _from_last_weights(model)
 
-    last = _last_layer(model)
-
-    def changed(layer):
-        config = layer.get_config()
-        if "dtype" in config:  # Whatever the policy was when the model was made.
-            config["dtype"] = "float32" if layer is last else precision
+    def changed(layer, config):
+        own = type(layer).__module__.startswith("keras.")
+        if "dtype" in config and keras.backend.is_float_dtype(layer.compute_dtype):
+            # Whatever the policy was when the model was made.
+            config["dtype"] = precision if own and id(layer) not in exact else "float32"
         if isinstance(layer, keras.layers.BatchNormalization):
             wanted = {"momentum": recipe.bn_momentum, "epsilon": recipe.bn_epsilon}
             config |= {name: value for name, value in wanted.items() if value is not None}
@@ -58,15 +100,28 @@ def prepared(model, recipe, precision="float32"):
             factor = recipe.weight_decay.l2
             l2 = keras.regularizers.L2(factor) if factor else None
             config |= {name: l2 if name in KERNELS else None for name in REGULARIZERS & set(config)}
-        return type(layer).from_config(config)
+        return config
 
-    allow_depth(len(model.layers) // 4)
-    copy = keras.models.clone_model(model, clone_function=changed, recursive=True)
-    copy.set_weights(model.get_weights())
-    return copy
+    if images is None:
+        return copied(model, changed)
+    return with_preprocessing(model, images, recipe.normalize, any_size=any_size, changed=changed)
 
 
-def with_preprocessing(model, images, normalize="image", *, any_size=False):
+def _from_last_weights(model):
+    """Return the ids of the last layer with weights, of what is in it, and of all layers after."""
+    layers = list(layers_of(model))
+    last = max((place for place, layer in enumerate(layers) if layer.weights), default=0)
+    return {id(part) for layer in layers[last:] for part in layer._flatten_layers()}
+
+
+def with_preprocessing(
+    model: keras.Model,
+    images: np.ndarray,
+    normalize: str | None = "image",
+    *,
+    any_size: bool = False,
+    changed: Callable[[keras.Layer, dict], dict] | None = None,
+) -> keras.Model:
     """Return a copy of `model` that takes images of 0-255 and scales them itself.
 
     Args:
@@ -75,6 +130,7 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
         normalize: "image": the mean training image is subtracted; "channel": the mean of each
             channel is, and the rest divided by the channel's standard deviation; None: neither.
         any_size: whether the copy takes images of any height and width.
+        changed: what else is other in the copy; see `copied`.
 
     Returns:
         `keras.Model`, (batch, height, width, channels) in 0-255 -> what `model` puts out.
@@ -82,34 +138,26 @@ def with_preprocessing(model, images, normalize="image", *, any_size=False):
     Raises:
         ValueError: if the copy should take any size and `model` cannot.
     """
-    allow_depth(len(model.layers) // 4)
     shape = (None, None, images.shape[3]) if any_size else images.shape[1:]
-    inputs = keras.Input(shape, name="pixels")
-    x = keras.layers.Rescaling(1 / 255, name="scale", dtype="float32")(inputs)
-    if normalize is not None:
-        x = _normalization(images, normalize)(x)
-    # `call` runs the layers one by one, so that the result is flat; a model called as a layer would
-    # be nested. It leaves traces in the layers, hence a clone before it and another after it.
+    inputs = keras.Input(shape, name="pixels", dtype="float32")
     try:
-        outputs = keras.models.clone_model(model).call(x)
-        flat = keras.models.clone_model(keras.Model(inputs, outputs, name=model.name))
+        return copied(model, changed, inputs, preprocessing(images, normalize))
     except (ValueError, TypeError) as error:
         if not any_size:
             raise
         raise ValueError(
             f"Expected a model that takes images of any size, for the recipe changes theirs. "
-            f"Received {model.name}, which does not: try replace(recipe, sizes=((1, 1),))."
+            f"Received: {model.name}, which does not: try replace(recipe, sizes=((1, 1),))."
         ) from error
-    flat.set_weights(model.get_weights())
-    for layer in flat.layers:
-        finalize(layer)
-    return flat
 
 
-def _last_layer(model):
-    """Return the last layer, that of the model inside where the last one is a model."""
-    last = model.layers[-1]
-    return _last_layer(last) if isinstance(last, keras.Model) else last
+def preprocessing(images: np.ndarray, normalize: str | None) -> Callable:
+    """Return the function that scales images of 0-255, and normalizes them: see above."""
+    scale = keras.layers.Rescaling(1 / 255, name="scale", dtype="float32")
+    if normalize is None:
+        return scale
+    normalization = _normalization(images, normalize)
+    return lambda pixels: normalization(scale(pixels))
 
 
 def _normalization(images, normalize):
@@ -144,3 +192,315 @@ def _mean_image(images):
 
 def _parts(images, size=1000):
     return (images[start : start + size] for start in range(0, len(images), size))
+
+
+# A copy, layer by layer.
+
+
+def copied(
+    model: keras.Model,
+    changed: Callable[[keras.Layer, dict], dict] | None = None,
+    inputs: keras.KerasTensor | None = None,
+    front: Callable | None = None,
+) -> keras.Model:
+    """Return a copy of a model with its weights, in which each layer is called as in the original.
+
+    Args:
+        model: functional or sequential `keras.Model`. It stays as it is.
+        changed: function of a layer and its configuration that returns that of its copy.
+        inputs: the tensor that the copy begins with, in place of the model's one input; what it
+            returns is then a tensor too, where the model's one output is in a list or a dict.
+        front: function of `inputs` that returns what the first layers take; None: the same.
+
+    Returns:
+        `keras.Model`, functional and not compiled. Models nested in it are copies too. What is
+        frozen or used twice in the original is so in the copy.
+    """
+    allow_depth(len(model.layers) // 4)
+    free = inputs is not None and None in inputs.shape[1:-1]
+    copies = {}
+
+    def copy(layer):
+        if id(layer) not in copies:
+            new = nested(layer) if is_graph(layer) else _remade(layer, changed)
+            copies[id(layer)] = layer, new
+        return copies[id(layer)][1]
+
+    def nested(layer):
+        graph = _graph(layer)
+        begin = keras.tree.map_structure(like, graph.input)
+        return keras.models.clone_model(graph, begin, clone_function=copy)
+
+    def like(tensor):
+        any_size = free and len(tensor.shape) == 4
+        shape = (None, None, tensor.shape[3]) if any_size else tensor.shape[1:]
+        return keras.Input(shape, dtype=tensor.dtype, name=tensor.name)
+
+    def call(layer, *args, **kwargs):
+        """Call a layer, on what `front` returns where the original is called on the inputs."""
+        args, kwargs = keras.tree.map_structure(
+            lambda each: first if each is begin else each, (args, kwargs)
+        )
+        return layer(*args, **kwargs)
+
+    graph = _graph(model, one=inputs is not None)
+    begin = keras.tree.map_structure(like, graph.input) if inputs is None else inputs
+    first = begin if front is None else front(begin)
+    with keras.saving.custom_object_scope(_own_classes(model)):
+        flat = keras.models.clone_model(graph, begin, clone_function=copy, call_function=call)
+    for original, new in [(model, flat), *reversed(copies.values())]:  # Models before their layers.
+        _give_state(original, new)
+    return flat
+
+
+def _graph(model, *, one=False):
+    """Return a model as a functional one that is not compiled, of the same layers.
+
+    A sequential one, and any with `one`, has a tensor as input and output: no list, no dict.
+    """
+    if one or isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
+
+
+def _remade(layer, changed):
+    """Return a new layer, or operation, as the configuration of another says when it is changed."""
+    config = layer.get_config()
+    if changed is not None and isinstance(layer, keras.Layer):
+        config = changed(layer, config)
+    # A function of one's own is handed on as it is: its name alone would not be found.
+    given = {name: getattr(layer, name, None) for name in config}
+    config |= {name: each for name, each in given.items() if isinstance(each, FunctionType)}
+    if isinstance(layer, keras.layers.Wrapper):
+        inner = layer.layer
+        inner = copied(inner, changed) if is_graph(inner) else _remade(inner, changed)
+        config["layer"] = keras.saving.serialize_keras_object(inner)
+    if type(layer) is keras.layers.Lambda:
+        config |= {"output_shape": layer._output_shape, "mask": layer.mask}
+        new = keras.layers.Lambda(**config | {"arguments": layer.arguments})
+    else:
+        new = type(layer).from_config(config)
+    new.name = layer.name
+    return new
+
+
+def _give_state(original, new):
+    """Give a copy the weights of the original, and freeze what is frozen there."""
+    if is_graph(original):
+        new.trainable = original.trainable  # That of its layers is set after it.
+    elif isinstance(original, keras.Layer):
+        for part, copy in zip(original._flatten_layers(), new._flatten_layers(), strict=True):
+            copy.trainable = part.trainable
+            state = {}
+            part.save_own_variables(state)
+            copy.load_own_variables(state)
+
+
+def _own_classes(model):
+    """Return the classes of layers that are not Keras' own, for layers inside of others."""
+    kinds = {type(layer) for layer in model._flatten_layers()}
+    return {kind.__name__: kind for kind in kinds if not kind.__module__.startswith("keras.")}
+
+
+def is_graph(layer: Any) -> bool:
+    """Say whether something is a functional or sequential model."""
+    functional = isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    return functional or isinstance(layer, keras.Sequential)
+
+
+def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
+    """Yield the layers of a model and of the models inside it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+        else:
+            yield layer
+
+
+# What can be refused, before anything is done.
+
+
+def checked(model: Any) -> keras.Model:
+    """Return a model whose layers can be walked through; ValueError, with how to mend it, if not."""
+    mend = ""
+    if isinstance(model, keras.Model) and not is_graph(model):
+        mend = (
+            ", a subclassed model, whose layers cannot be walked through; this is a functional one "
+            "around it: inputs = keras.Input(shape); keras.Model(inputs, model(inputs))"
+        )
+    elif is_graph(model) and not model.built:
+        mend = ", which is not built: begin it with keras.Input(shape) or call its build(shape)"
+    elif is_graph(model):
+        return model
+    raise ValueError(
+        "Expected a built functional or sequential Keras model, such as resnet_v1 returns. "
+        f"Received: {model!r}{mend}"
+    )
+
+
+def check_model(model: Any, data: Dataset, recipe: Recipe) -> None:
+    """Refuse a model that cannot be trained, or not well, on `data` as `recipe` says.
+
+    What it computes is looked at for a few pictures, in a copy: whether it returns probabilities,
+    and whether its first layers with weights see the pixels about as `train` feeds them.
+
+    Raises:
+        ValueError: what was expected and what was received, and how to mend it.
+    """
+    _check_ends(checked(model))
+    _check_shapes(model, data)
+    images = data.train.images
+    fed = preprocessing(images[:: math.ceil(len(images) / 1000)], recipe.normalize)(_shown(images))
+    probe = copied(model, _in_float32, keras.Input(fed.shape[1:], dtype="float32"))
+    noted = _noting(probe)
+    results = [keras.ops.convert_to_numpy(probe(fed))]
+    before = list(noted)
+    noted.clear()
+    _disturb(probe)
+    results.append(keras.ops.convert_to_numpy(probe(fed)))
+    _check_probabilities(model, results)
+    # What other weights leave as it was comes before all weights.
+    first = [seen for seen, then in zip(noted, before, strict=True) if seen == then]
+    _check_pixels(model, first, _mean_and_spread(fed), recipe)
+
+
+def _check_ends(model):
+    expected = "Expected a model with one input and one output. Received: "
+    if len(model.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in model.inputs)
+        raise ValueError(
+            f"{expected}{model.name} with {len(model.inputs)} inputs, {names}: `train` feeds "
+            "pictures alone, so make the others constants, or layers on the pictures"
+        )
+    if len(model.outputs) != 1:
+        raise ValueError(
+            f"{expected}{model.name} with {len(model.outputs)} outputs: take the one to train, "
+            "as keras.Model(model.inputs, model.outputs[0])"
+        )
+
+
+def _check_shapes(model, data):
+    images, classes = data.image_shape, data.num_classes
+    (_, *wanted), (_, *given) = model.inputs[0].shape, model.outputs[0].shape
+    fits = len(wanted) == len(images) and all(
+        side in (None, found) for side, found in zip(wanted, images, strict=True)
+    )
+    if not fits or given != [classes]:
+        returned = f"{given[0]} classes" if len(given) == 1 else f"outputs of {tuple(given)}"
+        raise ValueError(
+            f"Expected a model for images of {images} and {classes} classes. "
+            f"Received: {model.name} for images of {tuple(wanted)} and {returned}"
+        )
+
+
+def _shown(images):
+    """Return some training images, and as many of one grey each, from black to white.
+
+    The grey ones are the same after pooling, blurring, cropping or resizing.
+    """
+    some = images[np.linspace(0, len(images) - 1, PICTURES).astype(int)]
+    greys = np.linspace(0, 255, PICTURES).reshape(-1, 1, 1, 1)
+    return np.concatenate([some, np.broadcast_to(greys, some.shape)]).astype("float32")
+
+
+def _in_float32(layer, config):
+    if "dtype" in config and keras.backend.is_float_dtype(layer.compute_dtype):
+        config["dtype"] = "float32"
+    return config
+
+
+def _noting(model):
+    """Make layers with weights note what they take; return the list of (name, what) that grows."""
+    noted = []
+
+    def noting(name, call):
+        def noted_call(*args, **kwargs):
+            for each in keras.tree.flatten((args, kwargs)):
+                if keras.ops.is_tensor(each) and keras.backend.is_float_dtype(each.dtype):
+                    noted.append((name, _mean_and_spread(each)))
+            return call(*args, **kwargs)
+
+        return noted_call
+
+    for layer in model._flatten_layers():
+        if layer._trainable_variables:
+            layer.call = noting(layer.name, layer.call)
+    return noted
+
+
+def _mean_and_spread(tensor):
+    """Return mean and standard deviation for the training images and for the grey ones."""
+    array = keras.ops.convert_to_numpy(tensor).astype("float32")
+    halves = np.array_split(array, 2) if array.ndim and len(array) > 1 else [array, array]
+    return [(float(half.mean()), float(half.std())) for half in halves]
+
+
+def _disturb(model):
+    """Give a model somewhat different weights; also those that were all the same."""
+    random = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        for weight in layer._trainable_variables:
+            value = keras.ops.convert_to_numpy(weight)
+            weight.assign(value + 0.1 * (value.std() or 0.5) * random.normal(size=value.shape))
+
+
+def _check_probabilities(model, results):
+    rows = np.concatenate(results)
+    rows = rows[np.isfinite(rows).all(axis=1)]  # Training says what it finds of others.
+    sums = rows.sum(axis=1)
+    wrong = np.flatnonzero((np.abs(sums - 1) > 0.02) | (rows < -0.01).any(axis=1))
+    if len(wrong):
+        row = rows[wrong[0]]
+        raise ValueError(
+            "Expected a model that returns probabilities, numbers from 0 to 1 that add up to 1 for "
+            f"each picture, as after a softmax. Received: {model.name}, whose last layer, "
+            f"{model.layers[-1].name}, returns {row.min():.2g} to {row.max():.2g}, which add up "
+            f"to {row.sum():.2g}"
+        )
+
+
+def _check_pixels(model, first, fed, recipe):
+    for name, seen in first:
+        # What is the same for both kinds of images does not come from them.
+        if seen[0] != seen[1] and all(map(_far, seen, fed)):
+            in_front = _in_front(model) or [name]
+            ours = set(LAYERS) & set(in_front)
+            hint = " (`train` has added them: hand it the model without them)" if ours else ""
+            raise ValueError(
+                "Expected a model without preprocessing of its own: it takes pictures scaled to "
+                f"0-1, and `train` adds the rest, recipe.normalize={recipe.normalize!r}. "
+                f"Received: {model.name}, in which {', '.join(in_front)}{hint} make "
+                f"{_told(seen[0])} of pixels with {_told(fed[0])}"
+            )
+
+
+def _far(seen, fed):
+    """Say whether a (mean, spread) is far from the one that was fed in."""
+    (mean, spread), (fed_mean, fed_spread) = seen, fed
+    if not SPREAD[0] * fed_spread <= spread <= SPREAD[1] * fed_spread or not spread:
+        return True
+    return abs(mean) / spread > abs(fed_mean) / fed_spread + SHIFT
+
+
+def _told(mean_and_spread):
+    return "mean {:.2g} and spread {:.2g}".format(*mean_and_spread)
+
+
+def _in_front(model):
+    """Return the names of the layers and operations before the first one with weights."""
+    before = takewhile(lambda each: not _has_weights(each), _operations(model))
+    return [operation.name for operation in before]
+
+
+def _operations(model):
+    """Yield the operations of a model and of the models inside it, in order, but for its inputs."""
+    for operation in getattr(model, "operations", model.layers):
+        if is_graph(operation):
+            yield from _operations(operation)
+        elif not isinstance(operation, keras.layers.InputLayer):
+            yield operation
+
+
+def _has_weights(operation):
+    parts = operation._flatten_layers() if isinstance(operation, keras.Layer) else []
+    return any(part._trainable_variables for part in parts)
