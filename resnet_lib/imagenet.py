@@ -234,17 +234,17 @@ def keras_name(name: str) -> str:
 
 
 def in_form(model: keras.Model, form: Form) -> keras.Model:
-    """Return a copy of a model with the epsilon and the layer names of a `Form`."""
+    """Return a model with the epsilon and the layer names of a `Form`; `model` may be changed."""
 
-    def changed(layer):
-        config = layer.get_config()
+    def renamed(layer):
+        return type(layer).from_config(layer.get_config() | {"name": keras_name(layer.name)})
+
+    if form.keras_names:
+        model = keras.models.clone_model(model, clone_function=renamed)
+    for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
-            config["epsilon"] = form.epsilon
-        if form.keras_names:
-            config["name"] = keras_name(layer.name)
-        return type(layer).from_config(config)
-
-    return keras.models.clone_model(model, clone_function=changed)
+            layer.epsilon = form.epsilon  # It is read when the layer is called.
+    return model
 
 
 def load_keras_weights(model: keras.Model, source: keras.Model) -> None:

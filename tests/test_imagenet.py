@@ -1,5 +1,7 @@
 """ResNet-18 to 152: the paper's counts, and the proof that ours is keras.applications'."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -17,6 +19,12 @@ BUILDERS = {
     152: imagenet.resnet152,
 }
 BOTTLENECKS = [50, 101, 152]
+
+
+@functools.cache
+def built(depth, form):
+    """A network for 224x224 pictures and 1,000 classes, to look at and not to change."""
+    return BUILDERS[depth](form=form)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +73,7 @@ def relative(found, expected):
 
 @pytest.mark.parametrize("depth", BUILDERS)
 def test_parameters_and_multiply_adds_are_the_papers(depth):
-    options = {} if depth < 50 else {"form": "paper"}
-    model = BUILDERS[depth](**options)
+    model = built(depth, "paper")
     row = paper.IMAGENET.row(depth)
     assert model.name == f"ResNet{depth}"
     assert rl.count_parameters(model).trainable == row.parameters
@@ -75,14 +82,13 @@ def test_parameters_and_multiply_adds_are_the_papers(depth):
 
 @pytest.mark.parametrize("depth", BUILDERS)
 def test_the_depth_is_the_number_of_layers_with_weights(depth):
-    options = {} if depth < 50 else {"form": "paper"}
-    model = BUILDERS[depth](SMALL, 10, **options)
+    model = built(depth, "paper")
     kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]
     assert sum("shortcut" not in layer.name for layer in kernels) == depth
 
 
 def test_v1_5_strides_on_the_3x3_convolution():
-    model = imagenet.resnet50(form="v1.5")
+    model = built(50, "v1.5")
     assert rl.count_multiply_adds(model) == paper.RESNET50_V1_5_MULTIPLY_ADDS
     assert rl.count_parameters(model).trainable == paper.IMAGENET.row(50).parameters
     strides = {
@@ -93,9 +99,8 @@ def test_v1_5_strides_on_the_3x3_convolution():
 
 @pytest.mark.parametrize("depth", BOTTLENECKS)
 def test_names_shapes_and_settings_are_those_of_keras_applications(depth):
-    mine = BUILDERS[depth](SMALL, 10)
-    source = getattr(keras.applications, f"ResNet{depth}")
-    theirs = source(weights=None, input_shape=SMALL, classes=10)
+    mine = built(depth, "applications")
+    theirs = getattr(keras.applications, f"ResNet{depth}")(weights=None)
     found, expected = settings(mine), settings(theirs)
     assert list(found) == list(expected)
     assert {name: each for name, each in found.items() if each != expected[name]} == {}
@@ -119,7 +124,7 @@ def settings(model):
     ("name", "count"), [("ResNet50", 50), ("ResNet101", 101), ("ResNet152", 152)]
 )
 def test_all_parameters_of_keras_applications(name, count):
-    found = rl.count_parameters(BUILDERS[count]())
+    found = rl.count_parameters(built(count, "applications"))
     row = paper.KERAS_APPLICATIONS.row(name)
     assert found.total == row.total
     assert row.trainable in (None, found.trainable)
@@ -134,7 +139,7 @@ def test_without_the_top():
 
 def test_the_three_parts_of_25_636_712():
     mine, bare = (
-        rl.inspection.count_by_kind(imagenet.resnet50(form=f)) for f in ("applications", "paper")
+        rl.inspection.count_by_kind(built(50, form)) for form in ("applications", "paper")
     )
     assert mine.pop("biases of convolutions") == 26_560
     assert bare.pop("biases of convolutions") == 0
@@ -270,7 +275,7 @@ def test_bad_arguments(options, message):
 
 @pytest.mark.parametrize("form", imagenet.FORMS)
 def test_feature_maps_have_the_same_stages_whatever_the_names(form):
-    model = imagenet.resnet50(form=form)
+    model = built(50, form)
     maps = [(each.stage, each.shape, each.blocks) for each in rl.feature_maps(model)]
     assert maps == [
         ("stem", (56, 56, 64), 0),
@@ -283,7 +288,7 @@ def test_feature_maps_have_the_same_stages_whatever_the_names(form):
 
 def test_the_receptive_field_of_resnet50():
     """The 3x3 convolutions without a stride, at steps 4, 8, 16 and 32: the stem sees 11 pixels."""
-    strided, plain = (rl.receptive_field(imagenet.resnet50(form=f)) for f in ("v1.5", "paper"))
+    strided, plain = (rl.receptive_field(built(50, form)) for form in ("v1.5", "paper"))
     assert plain["stem"] == 11
     assert plain["stage4"] == 11 + 2 * (3 * 4 + 4 * 8 + 6 * 16 + 3 * 32)
     assert strided["stage4"] == 11 + 2 * (3 * 4 + (4 + 3 * 8) + (8 + 5 * 16) + (16 + 2 * 32))

@@ -13,7 +13,12 @@ BUILT = networks()
 BEFORE = json.loads(Path(__file__).with_name("networks.json").read_text())
 
 
-@pytest.mark.parametrize("name", BUILT)
+LARGE = {name for name in BUILT if name.startswith(("resnet101", "resnet152"))}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in BUILT]
+)
 def test_names_weights_and_answers_are_those_of_before(name):
     found, before = described(BUILT[name]()), BEFORE[name]
     answers = found.pop("answers"), before["answers"]
