@@ -7,12 +7,13 @@ import hashlib
 import importlib
 import io
 import os
+import re
 import tarfile
 
 import numpy as np
 import pytest
 
-from resnet_lib.datasets import Dataset, Split, cifar10
+from resnet_lib.datasets import Dataset, Split, cifar10, sign_digits
 
 # The name in the package is the function; the module is needed to make the files small.
 module = importlib.import_module("resnet_lib.datasets.cifar10")
@@ -66,13 +67,13 @@ LABELS = np.zeros(2, np.int64)
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (IMAGES.astype(np.float32), LABELS, r"images: expected a uint8 array.* received float32"),
-        (IMAGES[0], LABELS, r"images: .*\(n, height, width, channels\), received .*\(4, 4, 3\)"),
-        (IMAGES.tolist(), LABELS, "images: .* received list"),
-        (IMAGES[:0], LABELS[:0], r"nothing empty, received shape \(0, 4, 4, 3\)"),
-        (IMAGES, LABELS[:, None], r"labels: .* shape \(n,\), received int64 of shape \(2, 1\)"),
-        (IMAGES, LABELS.astype(np.int32), "labels: expected a int64 array.* received int32"),
-        (IMAGES, LABELS[:1], "received 2 images and 1 labels"),
+        (IMAGES.astype(np.float32), LABELS, r"`images` to be a uint8 array.* Received: float32"),
+        (IMAGES[0], LABELS, r"`images` .*\(n, height, width, channels\)\. Received: .*\(4, 4, 3\)"),
+        (IMAGES.tolist(), LABELS, "`images` .* Received: list"),
+        (IMAGES[:0], LABELS[:0], r"nothing empty\. Received: shape \(0, 4, 4, 3\)"),
+        (IMAGES, LABELS[:, None], r"`labels` .* shape \(n,\)\. Received: int64 of shape \(2, 1\)"),
+        (IMAGES, LABELS.astype(np.int32), "`labels` to be a int64 array.* Received: int32"),
+        (IMAGES, LABELS[:1], "Received: 2 images and 1 labels"),
     ],
 )
 def test_split_refuses(images, labels, message):
@@ -83,13 +84,13 @@ def test_split_refuses(images, labels, message):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"train": (IMAGES, LABELS)}, "train: expected a Split, received tuple"),
-        ({"validation": IMAGES}, "validation: expected a Split, received ndarray"),
-        ({"test": split(side=5)}, "test: expected images of 4x4x3 as in train, received 5x5x3"),
-        ({"test": split(2, labels=[0, 3])}, "test: expected labels from 0 to 2 .* 0 to 3"),
-        ({"train": split(2, labels=[-1, 1])}, "train: expected labels from 0 to 2 .* -1 to 1"),
-        ({"source": "two\nlines"}, "source: expected one printable line"),
-        ({"source": ""}, "source: expected one printable line"),
+        ({"train": (IMAGES, LABELS)}, "`train` to be a Split. Received: tuple"),
+        ({"validation": IMAGES}, "`validation` to be a Split. Received: ndarray"),
+        ({"test": split(side=5)}, "`test` .* images of 4x4x3 as in train. Received: 5x5x3"),
+        ({"test": split(2, labels=[0, 3])}, "`test` to have labels from 0 to 2 .* 0 to 3"),
+        ({"train": split(2, labels=[-1, 1])}, "`train` to have labels from 0 to 2 .* -1 to 1"),
+        ({"source": "two\nlines"}, "`source` to be one printable line"),
+        ({"source": ""}, "`source` to be one printable line"),
     ],
 )
 def test_dataset_refuses(changed, message):
@@ -136,10 +137,10 @@ def test_limit_keeps_the_first_and_the_proportions():
 @pytest.mark.parametrize(
     ("n", "message"),
     [
-        (0, "from 1 to 9, received 0; the nearest valid value is 1"),
-        (10, "from 1 to 9, received 10; the nearest valid value is 9"),
-        (2.5, "whole number from 1 to 9, received 2.5$"),
-        (True, "received True"),
+        (0, "from 1 to 9. Received: 0; the nearest valid value is 1"),
+        (10, "from 1 to 9. Received: 10; the nearest valid value is 9"),
+        (2.5, "whole number from 1 to 9. Received: 2.5$"),
+        (True, "Received: True"),
     ],
 )
 def test_limit_refuses(n, message):
@@ -226,7 +227,7 @@ def test_the_cache_is_used_where_the_environment_has_no_images(small, monkeypatc
 def test_a_given_folder_is_never_replaced_by_a_download(small, monkeypatch):
     make_folder(download.cache_folder())
     monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("tried to download"))
-    with pytest.raises(FileNotFoundError, match="data_dir: expected a folder that holds cifar-10"):
+    with pytest.raises(FileNotFoundError, match="`data_dir` to be a folder that holds cifar-10"):
         cifar10(small / "nothing here")
 
 
@@ -237,6 +238,31 @@ def test_no_images_anywhere_names_the_ways_on(small, allowed):
     for way in ("data_dir=", "RESNET_LIB_DATA", module.URL):
         assert way in str(caught.value)
     assert ("no network in this test" if allowed else "download=False") in str(caught.value)
+    assert "(RESNET_LIB_DATA is not set; " in str(caught.value)
+
+
+LOADERS = {cifar10: "cifar-10-batches-bin", sign_digits: "Sign-Language-Digits-Dataset"}
+
+
+@pytest.mark.parametrize("load", LOADERS, ids=lambda load: load.__name__)
+@pytest.mark.parametrize(("place", "lacks"), [("misspelt", "is no folder"), ("", "holds no {}")])
+def test_a_variable_that_names_no_images_is_named(small, monkeypatch, load, place, lacks):
+    monkeypatch.setenv("RESNET_LIB_DATA", str(small / place))
+    said = f"(RESNET_LIB_DATA='{small / place}' {lacks.format(LOADERS[load])}; "
+    with pytest.raises(FileNotFoundError, match=re.escape(said)):
+        load(download=False)
+
+
+@pytest.mark.parametrize("load", LOADERS, ids=lambda load: load.__name__)
+def test_a_path_in_no_users_folder_is_refused(small, monkeypatch, load):
+    for name in ("data_dir", "RESNET_LIB_DATA", "KERAS_HOME"):
+        options = {"data_dir": "~no_such_user/x"} if name == "data_dir" else {}
+        with monkeypatch.context() as patch:
+            if not options:
+                patch.setenv(name, "~no_such_user/x")
+            message = rf"Expected `{name}` to be a path, .*Received: '~no_such_user/x'"
+            with pytest.raises((ValueError, FileNotFoundError), match=message):
+                load(**options, download=False)
 
 
 @pytest.mark.parametrize(
@@ -276,14 +302,14 @@ def test_wrong_size(small, change):
     path.write_bytes((records + b"x")[: len(records) + change])
     with pytest.raises(ValueError) as caught:
         cifar10(small)
-    for part in (str(path), "184,380", f"{184_380 + change:,}", "unpack", module.URL):
+    for part in (str(path), "184,380 bytes", f"of {184_380 + change:,}", "unpack", module.URL):
         assert part in str(caught.value)
 
 
 def test_missing_file(small):
     make_folder(small)
     (small / module.FOLDER / "test_batch.bin").unlink()
-    message = r"test_batch.bin: missing, expected a file of 184,380 bytes. .* unpack https"
+    message = r"a file of 184,380 bytes\. .*test_batch.bin, which is missing\. .* unpack https"
     with pytest.raises(FileNotFoundError, match=message):
         cifar10(small)
 
@@ -293,7 +319,7 @@ def test_label_out_of_range(small):
     records = make_folder(small)[path.name]
     records[[7, 9], 0] = 10, 255
     path.write_bytes(records.tobytes())
-    message = r"data_batch_2.bin: expected labels from 0 to 9, found 10 in record 7 \(2 such\)"
+    message = r"labels from 0 to 9\. .*data_batch_2.bin with 10 in record 7 \(2 such\)"
     with pytest.raises(ValueError, match=message):
         cifar10(small)
 
@@ -301,7 +327,9 @@ def test_label_out_of_range(small):
 def test_too_few_of_a_class_for_validation(small, monkeypatch):
     make_folder(small)
     monkeypatch.setattr(module, "VALIDATION_PER_CLASS", 30)
-    with pytest.raises(ValueError, match=r"more than 30 training images of class airplane.* 30$"):
+    with pytest.raises(
+        ValueError, match=r"more than 30 training images of class airplane.* Received: 30$"
+    ):
         cifar10(small)
 
 
@@ -359,7 +387,7 @@ def test_archive_is_fetched_with_its_hash_unpacked_once_and_kept(small, monkeypa
 def test_an_archive_that_would_leave_its_folder(tmp_path, unsafe):
     archive = make_archive(tmp_path / "deep" / "bad.tar.gz", unsafe)
     before = everything_in(tmp_path)
-    with pytest.raises(ValueError, match=r"bad.tar.gz: refused, for it is not safe to unpack"):
+    with pytest.raises(ValueError, match=r"safe to unpack\. Received: .*bad.tar.gz"):
         download.unpack(archive, module.FOLDER, tmp_path / "deep")
     assert everything_in(tmp_path) == before
 
@@ -378,14 +406,16 @@ def test_half_an_archive_installs_nothing(tmp_path):
     archive = make_archive(tmp_path / "half.tar.gz")
     archive.write_bytes(archive.read_bytes()[:-200_000])
     before = everything_in(tmp_path)
-    with pytest.raises(ValueError, match=r"half.tar.gz: cannot be unpacked"):
+    with pytest.raises(ValueError, match=r"half.tar.gz, which cannot be unpacked"):
         download.unpack(archive, module.FOLDER, tmp_path)
     assert everything_in(tmp_path) == before
 
 
 def test_an_archive_of_something_else(tmp_path):
     archive = make_archive(tmp_path / "a.tar.gz")
-    with pytest.raises(ValueError, match="expected a folder wanted in it, found none"):
+    with pytest.raises(
+        ValueError, match=r"Expected a folder wanted in .*a.tar.gz\. Received: none"
+    ):
         download.unpack(archive, "wanted", tmp_path)
 
 
@@ -409,9 +439,29 @@ def test_fetch_checks_the_hash(tmp_path, monkeypatch):
     path.write_bytes(b"damaged in the cache")
     assert download.fetch(served.as_uri(), right).read_bytes() == b"abc"
     served.write_bytes(b"another")
+    other = hashlib.sha256(b"another").hexdigest()
     path.unlink()
-    with pytest.raises(ValueError, match="Incomplete or corrupted"):
+    with pytest.raises(
+        ValueError, match=f"SHA-256 {right} of {served.as_uri()}. Received: {other}"
+    ):
         download.fetch(served.as_uri(), right)
+    assert everything_in(path.parent) == [], "what is wrong does not stay"
+
+
+def test_fetch_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    """How: see the tests of sign_digits, whose archive comes in the same way."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    asked = []
+
+    def resume(url, path):
+        asked.append((url, path))
+        path.write_bytes(b"abc")
+
+    monkeypatch.setattr(download, "resume", resume)
+    url, sha256 = "http://host/a.tar.gz", hashlib.sha256(b"abc").hexdigest()
+    path = tmp_path / "datasets" / "a.tar.gz"
+    assert [download.fetch(url, sha256) for _ in range(2)] == [path, path]
+    assert asked == [(url, path)]
 
 
 # The real images

@@ -137,28 +137,34 @@ def test_source_is_one_printable_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a/1.png"], "at least two, received a$"),
-        (["1.png"], "at least two, received none$"),
+        (["a/1.png"], "at least two. Received: a$"),
+        (["1.png"], "at least two. Received: none$"),
         (
             ["a/1.png", "a/2.png", *(f"b/{i}.png" for i in range(3))],
-            r"too few images \(.jpg, .* expected at least 3 in a, received 2$",
+            r"enough images \(.jpg, .* Received: 2 in a, which needs 3$",
         ),
         (
             ["a/1.png", "b/1.txt", "c/1.png"],
-            "3 in a, received 1; at least 3 in b, received 0; at least 3 in c, received 1$",
+            "Received: 1 in a, which needs 3; 0 in b, which needs 3; 1 in c, which needs 3$",
         ),
-        (["train/a/1.png", "val/a/1.png"], "expected the folders train, test .* received train, v"),
-        (["train/a/1.png", "test/a/1.png", "more/a/1.png"], "no other, received more, test, train"),
+        (["train/a/1.png", "val/a/1.png"], "hold the folders train, test .* Received: train, v"),
+        (
+            ["train/a/1.png", "test/a/1.png", "more/a/1.png"],
+            "no other. Received: more, test, train",
+        ),
         pytest.param(
             ["train/a/1", "Train/a/2", "test/a/1"],
-            "no other, received Train, test, train$",
+            "no other. Received: Train, test, train$",
             marks=pytest.mark.skipif(sys.platform == "darwin", reason="one folder there"),
         ),
-        (["train/a/1.png", "test/a/1.png", "val/1", "validation/1"], "received test, train, val, "),
+        (
+            ["train/a/1.png", "test/a/1.png", "val/1", "validation/1"],
+            "Received: test, train, val, ",
+        ),
         (
             ["train/a/1.png", "train/b/1.png", "train/b/2.png", "test/a/1.png", "test/c/1.png"],
-            "2 in train/a, received 1; at least 2 in train/c, received 0; "
-            "at least 1 in test/b, received 0$",
+            "Received: 1 in train/a, which needs 2; 0 in train/c, which needs 2; "
+            "0 in test/b, which needs 1$",
         ),
     ],
 )
@@ -171,27 +177,29 @@ def test_folders_that_are_refused(tmp_path, names, message):
 @pytest.mark.parametrize("name", ["nowhere", "file.zip"])
 def test_a_path_that_is_no_folder(tmp_path, name):
     (tmp_path / "file.zip").touch()
-    with pytest.raises(FileNotFoundError, match=f"path: expected a folder .* received '.*{name}'"):
+    with pytest.raises(FileNotFoundError, match=f"`path` to be a folder .* Received: '.*{name}'"):
         image_folder(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 0}, "size: .* at least 1, received 0; the nearest valid value is 1"),
-        ({"seed": -1}, "seed: .* received -1; the nearest valid value is 0"),
+        ({"size": 0}, "`size` .* at least 1. Received: 0; the nearest valid value is 1"),
+        ({"seed": -1}, "`seed` .* Received: -1; the nearest valid value is 0"),
         (
             {"validation": 0},
-            "validation: expected a share between 0 and 1, such as 0.1, received 0",
+            "`validation` to be a number above 0, below 1. Received: 0",
         ),
-        ({"test": float("nan")}, "test: expected a share .* received nan"),
-        ({"test": "10 %"}, "test: expected a share .* received '10 %'"),
-        ({"validation": 0.5, "test": 0.5}, "leave some images for training, received 0.5 and 0.5"),
+        ({"test": float("nan")}, "`test` to be a number .* Received: nan"),
+        ({"test": "10 %"}, "`test` to be a number .* Received: '10 %'"),
+        ({"validation": 0.5, "test": 0.5}, "leave some images for training. Received: 0.5 and 0.5"),
+        ({"skip_unreadable": "no"}, "`skip_unreadable` to be True or False. Received: 'no'"),
+        ({"path": "~no_such_user/x"}, "`path` to be a path, .* Received: '~no_such_user/x'"),
     ],
 )
 def test_bad_arguments(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        image_folder(pets(tmp_path), **arguments)
+        image_folder(**{"path": pets(tmp_path), **arguments})
 
 
 def spoil(folder, n):
@@ -230,7 +238,7 @@ def test_too_few_are_left_after_skipping(tmp_path):
     spoil(pets(tmp_path, dogs=3), 1)
     with (
         pytest.warns(UserWarning, match="dog/0.png"),
-        pytest.raises(ValueError, match="expected at least 3 in dog, received 2"),
+        pytest.raises(ValueError, match="Received: 2 in dog, which needs 3"),
     ):
         image_folder(tmp_path, skip_unreadable=True)
 

@@ -124,15 +124,15 @@ def overlap(first, second, u, v, degrees):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"train": 0}, "train: expected a whole number at least 1, received 0; .* is 1"),
-        ({"validation": 2.0}, "validation: expected a whole number at least 1, received 2.0"),
-        ({"test": -5}, "test: .* nearest valid value is 1"),
+        ({"train": 0}, "`train` .* whole number of at least 1. Received: 0; .* is 1"),
+        ({"validation": 2.0}, "`validation` .* whole number of at least 1. Received: 2.0"),
+        ({"test": -5}, "`test` .* nearest valid value is 1"),
         (
             {"seed": -1},
-            "seed: expected a whole number from 0 to 4,294,967,295, received -1; .* is 0",
+            "`seed` .* whole number from 0 to 4,294,967,295. Received: -1; .* is 0",
         ),
-        ({"seed": 2**32}, "received 4294967296; the nearest valid value is 4,294,967,295"),
-        ({"seed": "a"}, "seed: .* received 'a'"),
+        ({"seed": 2**32}, "Received: 4294967296; the nearest valid value is 4,294,967,295"),
+        ({"seed": "a"}, "`seed` .* Received: 'a'"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -35,19 +35,19 @@ class Split:
         _check_array("labels", self.labels, np.int64, "(n,)", 1)
         if len(self.images) != len(self.labels):
             raise ValueError(
-                f"expected one label for each image, "
-                f"received {len(self.images):,} images and {len(self.labels):,} labels"
+                "Expected one label for each image. "
+                f"Received: {len(self.images):,} images and {len(self.labels):,} labels"
             )
         object.__setattr__(self, "images", _read_only(self.images))
         object.__setattr__(self, "labels", _read_only(self.labels))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self):
         return f"Split({len(self):,} images of {_by(self.images.shape[1:])})"
 
-    def limit(self, n):
+    def limit(self, n: int) -> "Split":
         """Return the first `n` images and labels, sharing memory with this part.
 
         Raises:
@@ -88,8 +88,7 @@ class Dataset:
         object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
         for name, part in self._parts().items():
             self._check_part(name, part)
-        if not (isinstance(self.source, str) and self.source and self.source.isprintable()):
-            raise ValueError(f"source: expected one printable line, received {self.source!r}")
+        checks.line("source", self.source)
 
     def __repr__(self):
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in self._parts().items())
@@ -97,17 +96,17 @@ class Dataset:
         return f"Dataset({self.source}: {sizes}; {_by(self.image_shape)} uint8, {classes})"
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
         return self.train.images.shape[1:]
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
 
     @cached_property
-    def sha256(self):
+    def sha256(self) -> str:
         """The data's fingerprint; see the class."""
         digest = hashlib.sha256()
         for part in self._parts().values():
@@ -115,7 +114,7 @@ class Dataset:
             digest.update(part.labels.astype("<i8"))
         return digest.hexdigest()
 
-    def limit(self, n):
+    def limit(self, n: int) -> "Dataset":
         """Return a smaller data set, for a quick try: the first `n` training images.
 
         Validation and test keep the same share of theirs, rounded up, so at least one image each:
@@ -138,28 +137,28 @@ class Dataset:
 
     def _check_part(self, name, part):
         if not isinstance(part, Split):
-            raise ValueError(f"{name}: expected a Split, received {type(part).__name__}")
+            raise ValueError(f"Expected `{name}` to be a Split. Received: {type(part).__name__}")
         if part.images.shape[1:] != self.image_shape:
             raise ValueError(
-                f"{name}: expected images of {_by(self.image_shape)} as in train, "
-                f"received {_by(part.images.shape[1:])}"
+                f"Expected `{name}` to have images of {_by(self.image_shape)} as in train. "
+                f"Received: {_by(part.images.shape[1:])}"
             )
         low, high = part.labels.min(), part.labels.max()
         if low < 0 or high >= self.num_classes:
             raise ValueError(
-                f"{name}: expected labels from 0 to {self.num_classes - 1} "
-                f"({self.num_classes} class names), received {low} to {high}"
+                f"Expected `{name}` to have labels from 0 to {self.num_classes - 1} "
+                f"({self.num_classes} class names). Received: {low} to {high}"
             )
 
 
 def _check_array(name, array, dtype, shape, rank):
-    wanted = f"{name}: expected a {np.dtype(dtype).name} array of shape {shape}"
+    wanted = f"Expected `{name}` to be a {np.dtype(dtype).name} array of shape {shape}"
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{wanted}, received {type(array).__name__}")
+        raise ValueError(f"{wanted}. Received: {type(array).__name__}")
     if array.dtype != dtype or array.ndim != rank:
-        raise ValueError(f"{wanted}, received {array.dtype} of shape {array.shape}")
+        raise ValueError(f"{wanted}. Received: {array.dtype} of shape {array.shape}")
     if 0 in array.shape:
-        raise ValueError(f"{wanted} with nothing empty, received shape {array.shape}")
+        raise ValueError(f"{wanted} with nothing empty. Received: shape {array.shape}")
 
 
 def _read_only(array):

@@ -5,6 +5,9 @@ https://www.cs.toronto.edu/~kriz/cifar.html. A file holds 10,000 records, each o
 3,072 pixel bytes: the red, then the green, then the blue values of a 32x32 image, row by row.
 """
 
+from http.client import HTTPException
+from pathlib import Path
+
 import numpy as np
 
 from . import download as _download
@@ -40,7 +43,7 @@ _SHAPE = (32, 32, 3)
 _RECORD_BYTES = 1 + 32 * 32 * 3
 
 
-def cifar10(data_dir=None, download=True):
+def cifar10(data_dir: Path | str | None = None, download: bool = True) -> Dataset:
     """Load CIFAR-10: 45,000 training, 5,000 validation and 10,000 test images of ten classes.
 
     The validation images are the last 500 of each class of the five training files, in file
@@ -61,7 +64,7 @@ def cifar10(data_dir=None, download=True):
 
     Raises:
         FileNotFoundError: the images are nowhere, or a file of the folder is missing.
-        ValueError: a file has the wrong size or holds a label above 9.
+        ValueError: a file has the wrong size or holds a label above 9, or `data_dir` is no path.
     """
     mend = f"Unpack {URL} there, or leave data_dir out to have it downloaded."
     folder = _download.find(FOLDER, data_dir, mend) or _fetched(download)
@@ -74,12 +77,9 @@ def cifar10(data_dir=None, download=True):
 def _fetched(download):
     try:
         archive = _archive(download)
-    except Exception as error:
-        raise FileNotFoundError(
-            f"CIFAR-10 is not on this computer ({error}). Any of these helps: call "
-            f"cifar10(data_dir=...) with a folder that holds {FOLDER}; set RESNET_LIB_DATA to such "
-            f"a folder; or download {URL} and unpack it there."
-        ) from error
+    except (OSError, HTTPException, ValueError) as error:
+        elsewhere = f"download {URL} and unpack it"
+        raise _download.not_found("CIFAR-10", FOLDER, "cifar10", elsewhere, error) from error
     return _download.unpack(archive, FOLDER, archive.parent)
 
 
@@ -95,16 +95,19 @@ def _open(path):
     expected = RECORDS_PER_FILE * _RECORD_BYTES
     mend = f"Delete the folder {path.parent} and unpack {URL} again."
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing, expected a file of {expected:,} bytes. {mend}")
+        raise FileNotFoundError(
+            f"Expected a file of {expected:,} bytes. Received: {path}, which is missing. {mend}"
+        )
     if path.stat().st_size != expected:
         raise ValueError(
-            f"{path}: expected {expected:,} bytes, found {path.stat().st_size:,}. {mend}"
+            f"Expected a file of {expected:,} bytes. Received: {path} of "
+            f"{path.stat().st_size:,}. {mend}"
         )
     records = np.memmap(path, np.uint8, "r", shape=(RECORDS_PER_FILE, _RECORD_BYTES))
     wrong = np.flatnonzero(records[:, 0] >= len(CLASS_NAMES))
     if len(wrong):
         raise ValueError(
-            f"{path}: expected labels from 0 to 9, found {records[wrong[0], 0]} in record "
+            f"Expected labels from 0 to 9. Received: {path} with {records[wrong[0], 0]} in record "
             f"{wrong[0]:,} ({len(wrong):,} such). {mend}"
         )
     return records
@@ -117,8 +120,8 @@ def _split_training(files):
         places = np.flatnonzero(labels == label)
         if len(places) <= VALIDATION_PER_CLASS:
             raise ValueError(
-                f"expected more than {VALIDATION_PER_CLASS:,} training images of class {name}, "
-                f"for that many are set aside for validation; found {len(places):,}"
+                f"Expected more than {VALIDATION_PER_CLASS:,} training images of class {name}, "
+                f"for that many are set aside for validation. Received: {len(places):,}"
             )
         held_out[places[-VALIDATION_PER_CLASS:]] = True
     held_out = held_out.reshape(len(files), -1)

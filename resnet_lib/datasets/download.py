@@ -10,22 +10,25 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
+
+from .. import checks
 
 _BLOCK = 2**16
 _SECONDS = 30  # without a byte, after which a connection counts as broken
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Return the folder in which Keras keeps data sets: `$KERAS_HOME` or `~/.keras`, `datasets`."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+    return checks.path("KERAS_HOME", os.environ.get("KERAS_HOME", "~/.keras")) / "datasets"
 
 
-def find(name, data_dir, mend):
+def find(name: str, data_dir: Path | str | None, mend: str) -> Path | None:
     """Return where the folder `name` is, or None.
 
     It is looked for in `data_dir` if that is given, and then nowhere else; else in the folder named
@@ -33,65 +36,94 @@ def find(name, data_dir, mend):
 
     Raises:
         FileNotFoundError: `data_dir` is given and holds none; the message ends with `mend`.
+        ValueError: what should be a path is none.
     """
     if data_dir is not None:
         return _given(name, data_dir, mend)
-    named = os.environ.get("RESNET_LIB_DATA")
-    places = [inside(named, name)] if named else []
+    named = _named()
+    places = [] if named is None else [inside(named, name)]
     places.append(cache_folder() / name)
     return next((place for place in places if place.is_dir()), None)
 
 
-def inside(folder, name):
+def not_found(
+    title: str, name: str, loader: str, elsewhere: str, why: Exception
+) -> FileNotFoundError:
+    """Return the error of a data set that is nowhere: what was looked for, and the ways on.
+
+    Args:
+        title: the data set's.
+        name: of its folder.
+        loader: the function that was called.
+        elsewhere: how to come by the folder without this package.
+        why: what kept it from being downloaded.
+    """
+    folder = _named()
+    told = "RESNET_LIB_DATA is not set"
+    if folder is not None:
+        lacks = f"holds no {name}" if folder.is_dir() else "is no folder"
+        told = f"RESNET_LIB_DATA={os.environ['RESNET_LIB_DATA']!r} {lacks}"
+    return FileNotFoundError(
+        f"{title} is not on this computer ({told}; {why}). Any of these helps: call again, which "
+        f"goes on where a download stopped; call {loader}(data_dir=...) with a folder that holds "
+        f"{name}; set RESNET_LIB_DATA to such a folder; or {elsewhere} there."
+    )
+
+
+def _named():
+    """Return the folder that RESNET_LIB_DATA names; empty counts as not set."""
+    named = os.environ.get("RESNET_LIB_DATA")
+    return checks.path("RESNET_LIB_DATA", named) if named else None
+
+
+def inside(folder: Path | str, name: str) -> Path:
     """Return `folder / name`, or `folder` itself where that is its name."""
-    folder = Path(folder).expanduser()
+    folder = Path(folder)
     return folder if folder.name == name else folder / name
 
 
 def _given(name, data_dir, mend):
-    folder = inside(data_dir, name)
+    folder = inside(checks.path("data_dir", data_dir), name)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"data_dir: expected a folder that holds {name}, received {str(data_dir)!r}. {mend}"
+            f"Expected `data_dir` to be a folder that holds {name}. Received: {str(data_dir)!r}. "
+            f"{mend}"
         )
     return folder
 
 
-def sha256_of(path):
+def sha256_of(path: Path | str) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fetch(url, sha256):
-    """Return the path of a downloaded file, from the cache where it is there already.
+def fetch(url: str, sha256: str) -> Path:
+    """Return the path of a downloaded file, from Keras' cache where it is there already.
 
     Args:
         url: where the file is; its last part names it in the cache.
         sha256: what the file must hash to; a cached file that does not is downloaded again.
 
     Raises:
-        Exception: whatever `keras.utils.get_file` raises: no connection, or a wrong hash.
+        ValueError: what was downloaded has another hash; it is removed.
+        Exception: as `resume` says.
     """
-    import keras
-
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    name = url.rsplit("/", 1)[-1]
-    path = keras.utils.get_file(
-        name,
-        url,
-        file_hash=sha256,
-        hash_algorithm="sha256",
-        cache_dir=str(folder.parent),
-        cache_subdir=folder.name,
-    )
-    return Path(path)
+    path = cache_folder() / url.rsplit("/", 1)[-1]
+    with alone(path.parent):
+        if path.is_file() and sha256_of(path) == sha256:
+            return path
+        resume(url, path)
+        if (found := sha256_of(path)) != sha256:
+            path.unlink()
+            raise ValueError(f"Expected the SHA-256 {sha256} of {url}. Received: {found}")
+    return path
 
 
-def resume(url, path):
+def resume(url: str, path: Path) -> Path:
     """Download `url` to `path` with a bar, going on where an interrupted call stopped.
 
+    `keras.utils.get_file` does not go on, which matters with 170 MB over a bad connection.
     What has arrived is kept beside `path`, as `.part`, and continued with an HTTP Range request; a
     server that ignores that sends everything, and the file starts anew. The content is not checked.
 
@@ -145,7 +177,7 @@ def _room(folder):
 
 
 @contextmanager
-def alone(folder):
+def alone(folder: Path) -> Iterator[None]:
     """Wait until no other process is at work in `folder`, made if missing; keep others waiting."""
     folder.mkdir(parents=True, exist_ok=True)
     place = os.open(folder, os.O_RDONLY)
@@ -157,7 +189,14 @@ def alone(folder):
         os.close(place)
 
 
-def unpack(archive, name, into, *, packed_as=None, check=None):
+def unpack(
+    archive: Path,
+    name: str,
+    into: Path,
+    *,
+    packed_as: str | None = None,
+    check: Callable[[Path], None] | None = None,
+) -> Path:
     """Unpack the folder `name` of a tar archive to `into / name`, whole or not at all.
 
     It is unpacked in a temporary folder beside its place and renamed at the end, so an interrupted
@@ -192,7 +231,7 @@ def unpack(archive, name, into, *, packed_as=None, check=None):
         _extract(archive, scratch)
         found = Path(scratch) / (packed_as or name)
         if not found.is_dir() or found.is_symlink():
-            raise ValueError(f"{archive}: expected a folder {found.name} in it, found none")
+            raise ValueError(f"Expected a folder {found.name} in {archive}. Received: none")
         if check:
             check(found)
         _rename(found, target)
@@ -204,9 +243,13 @@ def _extract(archive, folder):
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
     except tarfile.FilterError as error:
-        raise ValueError(f"{archive}: refused, for it is not safe to unpack: {error}") from error
+        raise ValueError(
+            f"Expected an archive that is safe to unpack. Received: {archive} ({error})"
+        ) from error
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{archive}: cannot be unpacked: {error}") from error
+        raise ValueError(
+            f"Expected a whole archive. Received: {archive}, which cannot be unpacked ({error})"
+        ) from error
 
 
 def _rename(found, target):

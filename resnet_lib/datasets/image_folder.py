@@ -4,7 +4,6 @@ import hashlib
 import os
 import warnings
 from collections import defaultdict
-from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +25,15 @@ class _Item(NamedTuple):
     path: Path
 
 
-def image_folder(path, *, size=64, validation=0.1, test=0.1, seed=0, skip_unreadable=False):
+def image_folder(
+    path: Path | str,
+    *,
+    size: int = 64,
+    validation: float = 0.1,
+    test: float = 0.1,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+) -> Dataset:
     """Load images that lie in a folder for each class: `path/cat/1.jpg`, `path/dog/old/2.png`.
 
     Folders within a class are searched too; hidden files, links to folders, and files that do not
@@ -64,7 +71,8 @@ def image_folder(path, *, size=64, validation=0.1, test=0.1, seed=0, skip_unread
     size = checks.count("size", size)
     seed = checks.count("seed", seed, least=0, most=2**32 - 1)
     _check_shares(validation, test)
-    folder = Path(path).expanduser()
+    checks.flag("skip_unreadable", skip_unreadable)
+    folder = checks.path("path", path)
     given = _given(folder)
     shares = {"test": test, "validation": validation}
     shares = {part: share for part, share in shares.items() if part not in given}
@@ -83,14 +91,11 @@ def image_folder(path, *, size=64, validation=0.1, test=0.1, seed=0, skip_unread
 
 def _check_shares(validation, test):
     for name, share in (("validation", validation), ("test", test)):
-        if not (isinstance(share, Real) and 0 < share < 1):
-            raise ValueError(
-                f"{name}: expected a share between 0 and 1, such as 0.1, received {share!r}"
-            )
+        checks.number(name, share, above=0, below=1)
     if validation + test >= 1:
         raise ValueError(
-            "validation and test: expected shares that leave some images for training, received "
-            f"{validation!r} and {test!r}"
+            "Expected `validation` and `test` to be shares that leave some images for training. "
+            f"Received: {validation!r} and {test!r}"
         )
 
 
@@ -98,8 +103,8 @@ def _given(folder):
     """Return {part: its folder}; where the parts have none, all is for training at first."""
     if not folder.is_dir():
         raise FileNotFoundError(
-            "path: expected a folder that holds one folder of images for each class, received "
-            f"{str(folder)!r}"
+            "Expected `path` to be a folder that holds one folder of images for each class. "
+            f"Received: {str(folder)!r}"
         )
     folders = _folders(folder)
     found = {inner.name.lower(): inner for inner in folders}
@@ -108,8 +113,8 @@ def _given(folder):
         return {"train": folder}
     if "test" not in given or len(given) < len(folders):
         raise ValueError(
-            f"{folder}: expected the folders train, test and perhaps validation (or val) and no "
-            f"other, received {', '.join(sorted(f.name for f in folders))}"
+            f"Expected {folder} to hold the folders train, test and perhaps validation (or val), "
+            f"and no other. Received: {', '.join(sorted(f.name for f in folders))}"
         )
     return given
 
@@ -122,8 +127,8 @@ def _class_names(folder, given):
     names = sorted({inner.name for where in given.values() for inner in _folders(where)})
     if len(names) < 2:
         raise ValueError(
-            f"{folder}: expected a folder of images for each class, at least two, received "
-            f"{', '.join(names) or 'none'}"
+            f"Expected {folder} to hold a folder of images for each class, at least two. "
+            f"Received: {', '.join(names) or 'none'}"
         )
     return names
 
@@ -173,11 +178,11 @@ def _check_counts(folder, given, names, groups, shares):
             count = len(groups[part, name])
             if count < least:
                 place = (where / name).relative_to(folder)
-                short.append(f"at least {least} in {place}, received {count}")
+                short.append(f"{count} in {place}, which needs {least}")
     if short:
         raise ValueError(
-            f"{folder}: too few images ({', '.join(EXTENSIONS)}) for three parts: expected "
-            f"{'; '.join(short[:10])}"
+            f"Expected {folder} to hold enough images ({', '.join(EXTENSIONS)}) for three parts. "
+            f"Received: {'; '.join(short[:10])}"
         )
 
 

@@ -1,5 +1,8 @@
 """Reading image files of the common kinds as RGB squares of one size."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -7,7 +10,7 @@ from PIL import Image, ImageOps
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 
 
-def load(path, size):
+def load(path: Path | str, size: int) -> np.ndarray:
     """Read the image in a file.
 
     It is turned as its EXIF orientation says. Transparency is laid on white; 16-bit greyscale keeps
@@ -36,7 +39,7 @@ def _rgb(image):
     return image.convert("RGB")
 
 
-def load_all(paths, size):
+def load_all(paths: Sequence[Path], size: int) -> tuple[np.ndarray, dict[Path, Exception]]:
     """Read images; return them as `load` does, n in one array, and {path: error} of the others.
 
     What could not be read is black in the array.
@@ -51,11 +54,12 @@ def load_all(paths, size):
     return images, unreadable
 
 
-def told(unreadable, folder):
+def told(unreadable: Mapping[Path, Exception], folder: Path) -> str:
     """Name the unreadable files of a folder, ten at most, and say why the first cannot be read."""
     names = [str(path.relative_to(folder)) for path in unreadable]
     more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
     reason = next(iter(unreadable.values()))
     return (
-        f"{folder}: {len(names):,} unreadable: {', '.join(names[:10])}{more} (the first: {reason})"
+        f"Expected readable images in {folder}. Received: {len(names):,} unreadable: "
+        f"{', '.join(names[:10])}{more} (the first: {reason})"
     )

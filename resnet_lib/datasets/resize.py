@@ -6,7 +6,7 @@ from .. import checks
 from .base import Dataset, Split
 
 
-def resized(split, share):
+def resized(split: Split, share: float) -> Split:
     """Return a Split with images of a share of the height and width, each pixel an average.
 
     Args:
@@ -15,10 +15,11 @@ def resized(split, share):
 
     Returns:
         Split, its images uint8 of at least 8x8 pixels, or of their own size if that is smaller.
+
+    Raises:
+        ValueError: if `share` is no such number.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"share: expected a number above 0, at most 1, received {share!r}")
-    if share == 1:
+    if checks.number("share", share, above=0, most=1) == 1:
         return split
     old = split.images.shape[1:3]
     high, wide = (overlaps(side, max(min(8, side), round(share * side))) for side in old)
@@ -30,7 +31,7 @@ def resized(split, share):
     return Split(images, split.labels)
 
 
-def shrunk(data, size):
+def shrunk(data: Dataset, size: int) -> Dataset:
     """Return a smaller copy of a `resnet_lib.datasets.Dataset`: images of size x size pixels.
 
     Each pixel is an average; `source` says so.
@@ -41,7 +42,7 @@ def shrunk(data, size):
     """
     height, width, _ = data.image_shape
     if height != width:
-        raise ValueError(f"size: expected square images, received {height}x{width}")
+        raise ValueError(f"Expected `data` to have square images. Received: {height}x{width}")
     size = checks.count("size", size, least=min(8, height), most=height)
     if size == height:
         return data
@@ -49,7 +50,7 @@ def shrunk(data, size):
     return Dataset(*parts, data.class_names, f"{data.source}, reduced to {size}x{size}")
 
 
-def overlaps(old, new):
+def overlaps(old: int, new: int) -> np.ndarray:
     """Return which share of each of `new` pixels in a row comes from which of `old` pixels.
 
     Returns:

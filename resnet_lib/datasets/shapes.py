@@ -38,7 +38,9 @@ _ROOT3 = np.sqrt(np.float32(3))
 _ROOT5 = np.sqrt(np.float32(5))
 
 
-def shapes(train=8000, validation=1000, test=1000, *, seed=0):
+def shapes(
+    train: int = 8000, validation: int = 1000, test: int = 1000, *, seed: int = 0
+) -> Dataset:
     """Draw 32x32 colour images of ten shapes.
 
     Each image depends on `seed`, its part and its place in it only, so a smaller set is the

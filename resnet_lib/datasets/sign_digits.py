@@ -6,6 +6,7 @@ Source: Mavi, arXiv 2011.08927, 2020, https://github.com/ardamavi/Sign-Language-
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,13 @@ class Photo(NamedTuple):
     signer: int
 
 
-def sign_digits(data_dir=None, download=True, *, classes=(0, 1, 2, 3, 4, 5), size=64):
+def sign_digits(
+    data_dir: Path | str | None = None,
+    download: bool = True,
+    *,
+    classes: Iterable[int] = (0, 1, 2, 3, 4, 5),
+    size: int = 64,
+) -> Dataset:
     """Load hand signs: for the digits 0 to 5, 961 training, 120 validation and 156 test images.
 
     Split by signer, so that no hand is in two parts. This rests on an inference, for the signers
@@ -78,7 +85,7 @@ def sign_digits(data_dir=None, download=True, *, classes=(0, 1, 2, 3, 4, 5), siz
     return Dataset(*parts, classes, _source(folder))
 
 
-def photos(data_dir=None, download=True):
+def photos(data_dir: Path | str | None = None, download: bool = True) -> list[Photo]:
     """Return all photos, a list of `Photo` in the order of the numbers in their names.
 
     The signer, from 0 on, is inferred: each person showed the digits in rising order, so a new one
@@ -88,7 +95,7 @@ def photos(data_dir=None, download=True):
     return _photos(_find(data_dir, download))
 
 
-def inferred_signers(digits):
+def inferred_signers(digits: Iterable[int]) -> np.ndarray:
     """Return the signer of each photo, int64 of shape (n,), from 0 on: see `photos`.
 
     Args:
@@ -105,8 +112,8 @@ def _checked(classes):
         return digits
     nearest = f"; the nearest valid value is {digits}" if digits else ""
     raise ValueError(
-        "classes: expected distinct digits from 0 to 9, such as range(6), "
-        f"received {classes!r}{nearest}"
+        "Expected `classes` to be distinct digits from 0 to 9, such as range(6). "
+        f"Received: {classes!r}{nearest}"
     )
 
 
@@ -115,7 +122,9 @@ def _photos(folder):
     missing = set(range(10)) - {digit for _, digit, _ in found}
     if missing:
         places = ", ".join(f"Dataset/{digit}" for digit in sorted(missing))
-        raise FileNotFoundError(f"{folder}: expected photos in {places}. {_mend(folder)}")
+        raise FileNotFoundError(
+            f"Expected photos in {places}. Received: {folder} without. {_mend(folder)}"
+        )
     signers = inferred_signers([digit for _, digit, _ in found])
     return [
         Photo(folder / name, number, digit, int(signer))
@@ -135,8 +144,8 @@ def _numbered(folder, name):
     match = re.fullmatch(r"Dataset/([0-9])/IMG_([0-9]+)\.jpe?g", name, re.IGNORECASE)
     if not match:
         raise ValueError(
-            f"{folder}: expected names such as Dataset/0/IMG_1118.JPG, for their numbers tell the "
-            f"signers apart; found {name!r}. {_mend(folder)}"
+            "Expected names such as Dataset/0/IMG_1118.JPG, for their numbers tell the signers "
+            f"apart. Received: {name!r} in {folder}. {_mend(folder)}"
         )
     return int(match[2]), int(match[1]), name
 
@@ -147,8 +156,8 @@ def _parts(chosen, folder):
     rows = [np.flatnonzero(part == i) for i in range(3)]
     if not all(map(len, rows)):
         raise ValueError(
-            f"{folder}: expected photos of more than {TEST_SIGNER} signers, found {len(chosen):,} "
-            f"photos of signers up to {chosen[-1].signer}. {_mend(folder)}"
+            f"Expected photos of more than {TEST_SIGNER} signers. Received: {len(chosen):,} photos "
+            f"of signers up to {chosen[-1].signer} in {folder}. {_mend(folder)}"
         )
     return rows
 
@@ -178,12 +187,8 @@ def _fetched(download):
     try:
         return _installed(_download.cache_folder(), download)
     except (OSError, HTTPException) as error:
-        raise FileNotFoundError(
-            f"Sign-Language-Digits is not on this computer ({error}). Any of these helps: call "
-            "again, which goes on where a download stopped; call sign_digits(data_dir=...) with a "
-            f"folder that holds {FOLDER}; set RESNET_LIB_DATA to such a folder; or {_ELSEWHERE} "
-            "there."
-        ) from error
+        title, loader = "Sign-Language-Digits", "sign_digits"
+        raise _download.not_found(title, FOLDER, loader, _ELSEWHERE, error) from error
 
 
 def _installed(cache, download):
@@ -209,5 +214,6 @@ def _verify(folder):
     found = _manifest(folder)
     if found != MANIFEST_SHA256:
         raise ValueError(
-            f"{folder.name}: expected photos with the manifest {MANIFEST_SHA256}, received {found}"
+            f"Expected photos with the manifest {MANIFEST_SHA256}. "
+            f"Received: {folder.name} with {found}"
         )
