@@ -1,11 +1,12 @@
 """Networks by their ids, as the command line and the records name them."""
 
 import re
+from collections.abc import Callable
 
 import keras
 from keras import layers
 
-from . import cifar, imagenet
+from . import checks, cifar, imagenet
 
 CIFAR = {
     ("resnet", "v1"): cifar.resnet_v1,
@@ -15,7 +16,7 @@ CIFAR = {
 _ID = re.compile(r"(resnet|plain)(\d+)(v[12])?")
 
 
-def parse_model_id(model_id):
+def parse_model_id(model_id: str) -> tuple[Callable[..., keras.Model], int]:
     """Read a model id: `resnet20v1`, `resnet29v2`, `plain20`, `resnet50`.
 
     Args:
@@ -32,7 +33,7 @@ def parse_model_id(model_id):
         return imagenet.BUILDERS[match[0]], int(match[2])
     if match is None or (match[1], match[3]) not in CIFAR:
         raise ValueError(
-            "Expected a model id such as 'resnet20v1', 'resnet29v2' or 'plain20', or one of "
+            "Expected `model_id` to be such as 'resnet20v1', 'resnet29v2' or 'plain20', or one of "
             f"{', '.join(map(repr, imagenet.BUILDERS))}. Received: {model_id!r}"
         )
     block = "bottleneck" if match[3] == "v2" else "basic"
@@ -41,7 +42,14 @@ def parse_model_id(model_id):
     return CIFAR[match[1], match[3]], depth
 
 
-def build(model_id, input_shape, num_classes=10, *, form=None, dropout=0.0):
+def build(
+    model_id: str,
+    input_shape: tuple[int | None, int | None, int],
+    num_classes: int = 10,
+    *,
+    form: str | None = None,
+    dropout: float = 0.0,
+) -> keras.Model:
     """Build the network that a model id names.
 
     Args:
@@ -64,15 +72,13 @@ def build(model_id, input_shape, num_classes=10, *, form=None, dropout=0.0):
     return with_dropout(builder(input_shape, *depths, num_classes, **forms), dropout)
 
 
-def with_dropout(model, rate):
+def with_dropout(model: keras.Model, rate: float) -> keras.Model:
     """Return `model` with Dropout in front of its last layer; `model` itself where `rate` is 0.
 
     Raises:
         ValueError: if `rate` is not at least 0 and below 1.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"dropout: expected a share of at least 0, below 1. Received: {rate!r}")
-    if not rate:
+    if not checks.number("dropout", rate, below=1):
         return model
     *_, pooled, dense = model.layers
     x = layers.Dropout(rate, name="head_dropout")(pooled.output)

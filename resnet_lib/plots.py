@@ -7,13 +7,18 @@ only there. `figure.savefig("name.png")` writes it to a file.
 import base64
 import functools
 import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import keras
 import matplotlib
 import matplotlib.figure
 import numpy as np
 from matplotlib.patches import Polygon
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike
 
+from .inspection import Signal
 from .inspection import feature_maps as stage_maps
 
 # Okabe and Ito's palette: told apart by colour-blind readers.
@@ -56,7 +61,7 @@ class Figure(matplotlib.figure.Figure):
         return data, {"image/png": {"alt": self.alt}}
 
 
-def styled(draw):
+def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Make a drawing function use the collection's style, whatever the reader has set."""
 
     @functools.wraps(draw)
@@ -68,7 +73,9 @@ def styled(draw):
 
 
 @styled
-def figure(alt, rows=1, columns=1, size=(7, 3), **options):
+def figure(
+    alt: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 3), **options: Any
+) -> tuple[Figure, Any]:
     """Start a figure in the collection's style, to draw on.
 
     Args:
@@ -92,7 +99,7 @@ def figure(alt, rows=1, columns=1, size=(7, 3), **options):
 
 
 @styled
-def loss(run):
+def loss(run: Any) -> Figure:
     """Draw loss and accuracy by epoch, training and validation.
 
     Args:
@@ -118,12 +125,20 @@ def loss(run):
         _label(ax, "epoch", key)
     axes[1].set_ylim(0, 1)
     axes[0].legend()
-    fig.suptitle(f"{name}, {run.source}", fontsize=10)
+    fig.suptitle(_plain(f"{name}, {run.source}"), fontsize=10)
     return fig
 
 
 @styled
-def progress(history, recipe, epochs, *, name, title="", losses=()):
+def progress(
+    history: Mapping[str, Sequence[float]],
+    recipe: Any,
+    epochs: int,
+    *,
+    name: str,
+    title: str = "",
+    losses: Sequence[tuple[float, float]] = (),
+) -> Figure:
     """Draw a run while it goes on, or as a whole: the loss, and the learning rate.
 
     Args:
@@ -164,12 +179,12 @@ def progress(history, recipe, epochs, *, name, title="", losses=()):
         ax.set_xlim(0, epochs)
         _label(ax, "epochs done", what)
     left.legend()
-    fig.suptitle(title or " ", fontsize=10)
+    fig.suptitle(_plain(title or " "), fontsize=10)
     return fig
 
 
 @styled
-def learning_rate(schedule, epochs=None):
+def learning_rate(schedule: Any, epochs: int | None = None) -> Figure:
     """Draw a learning-rate schedule, or the rates that a run had.
 
     Args:
@@ -213,7 +228,15 @@ def _rate_by_step(recipe, epochs):
 
 
 @styled
-def curves(series, *, ylabel, xlabel="epoch", log=False, title="", first=1):
+def curves(
+    series: Mapping[Any, Sequence[float]],
+    *,
+    ylabel: str,
+    xlabel: str = "epoch",
+    log: bool = False,
+    title: str = "",
+    first: int = 1,
+) -> Figure:
     """Draw several lines that share their axes, told apart by colour and by dash.
 
     Args:
@@ -230,17 +253,18 @@ def curves(series, *, ylabel, xlabel="epoch", log=False, title="", first=1):
     fig, ax = figure(f"A line plot of {ylabel} by {xlabel} for {_listed(series)}.", size=(6.5, 3.2))
     for number, (label, values) in enumerate(series.items()):
         line = LINES[(number // len(COLOURS) + number % 2) % len(LINES)]
-        ax.plot(np.arange(len(values)) + first, values, line, marker=_dot(values), label=label)
+        steps = np.arange(len(values)) + first
+        ax.plot(steps, values, line, marker=_dot(values), label=_plain(label))
     if log:
         _logarithmic(ax)
     _label(ax, xlabel, ylabel)
     ax.legend()
-    ax.set_title(title, fontsize=10)
+    ax.set_title(_plain(title), fontsize=10)
     return fig
 
 
 @styled
-def signals(measured, *, log=True, title=""):
+def signals(measured: Mapping[Any, Signal], *, log: bool = True, title: str = "") -> Figure:
     """Draw what `gradient_norms` or `activation_variances` measured, by depth.
 
     Args:
@@ -260,16 +284,16 @@ def signals(measured, *, log=True, title=""):
     )
     for number, (label, signal) in enumerate(measured.items()):
         depth, line = np.linspace(0, 1, len(signal)), LINES[number % 2]
-        ax.plot(depth, signal.values, line, marker=_dot(signal), label=label)
+        ax.plot(depth, signal.values, line, marker=_dot(signal), label=_plain(label))
     if log:
         _logarithmic(ax)
     _label(ax, "depth, from the first layer (0) to the last (1)", what, whole=False)
     ax.legend()
-    ax.set_title(title, fontsize=10)
+    ax.set_title(_plain(title), fontsize=10)
     return fig
 
 
-def gradient_norm(model, images, labels):
+def gradient_norm(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> Figure:
     """Draw the norm of the gradient at each layer of a model, by depth.
 
     Args:
@@ -286,7 +310,7 @@ def gradient_norm(model, images, labels):
 
 
 @styled
-def feature_maps(model, input_shape=None):
+def feature_maps(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> Figure:
     """Draw the feature map that each stage puts out as a box, to scale.
 
     Height goes up and channels go to the right, to one scale; width goes back, foreshortened.
@@ -321,7 +345,8 @@ def feature_maps(model, input_shape=None):
     )
     _draw_boxes(ax, maps, tallest, shorten)
     note = "" if shorten == 1 else f", channels shortened {shorten} times"
-    ax.set_title(f"{model.name}: feature maps (height x width x channels){note}", fontsize=10)
+    title = f"{model.name}: feature maps (height x width x channels){note}"
+    ax.set_title(_plain(title), fontsize=10)
     return fig
 
 
@@ -334,7 +359,8 @@ def _draw_boxes(ax, maps, tallest, shorten):
         size = "x".join(str(side) for side in stage.shape)
         count = f"{stage.blocks} block{'s' * (stage.blocks != 1)}" if stage.blocks else " "
         middle = left + long / 2
-        ax.text(middle, -0.72 * tallest, f"{stage.stage}\n{size}\n{count}", ha="center", va="top")
+        told = _plain(f"{stage.stage}\n{size}\n{count}")
+        ax.text(middle, -0.72 * tallest, told, ha="center", va="top")
         left += max(long, 0.9 * tallest) + 0.35 * tallest
     ax.set_xlim(-0.3 * tallest, left)
     ax.set_ylim(-1.3 * tallest, 0.9 * tallest)
@@ -363,7 +389,7 @@ def _moved(point, shift):
 
 
 @styled
-def over_time(runs, *, title=""):
+def over_time(runs: Mapping[Any, Any], *, title: str = "") -> Figure:
     """Draw runs over the processor's time: training loss, validation accuracy, learning rate.
 
     Args:
@@ -386,19 +412,19 @@ def over_time(runs, *, title=""):
         for number, (label, run) in enumerate(runs.items()):
             minutes = np.cumsum(run.history["cpu_seconds"]) / 60
             values = np.array(run.history[key], float)  # None, in a record, becomes nan.
-            ax.plot(minutes, values, LINES[number % len(LINES)], label=label)
+            ax.plot(minutes, values, LINES[number % len(LINES)], label=_plain(label))
         _label(ax, "CPU minutes", what, whole=False)
     rates = [run.history["learning_rate"] for run in runs.values()]
     peaks = [max(each) for each in rates if each]
     if peaks and max(peaks) >= 10 * min(peaks):
         _logarithmic(axes[2])
     axes[0].legend()
-    fig.suptitle(title or " ", fontsize=10)
+    fig.suptitle(_plain(title or " "), fontsize=10)
     return fig
 
 
 @styled
-def confusion(counts, class_names, *, title=""):
+def confusion(counts: ArrayLike, class_names: Sequence[str], *, title: str = "") -> Figure:
     """Draw which class was taken for which.
 
     Args:
@@ -433,17 +459,20 @@ def confusion(counts, class_names, *, title=""):
         where = dict(ha="center", va="center", fontsize=8)
         ax.text(column, row, counts[row, column], color=colour, **where)
     slant = dict(rotation=45, ha="right", rotation_mode="anchor") if number > 6 else {}
-    ax.set_xticks(range(number), class_names, **slant)
-    ax.set_yticks(range(number), class_names)
+    names = [_plain(name) for name in class_names]
+    ax.set_xticks(range(number), names, **slant)
+    ax.set_yticks(range(number), names)
     ax.grid(False)
     ax.set_xlabel("answer")
     ax.set_ylabel("true class")
-    ax.set_title(title, fontsize=10)
+    ax.set_title(_plain(title), fontsize=10)
     return fig
 
 
 @styled
-def images(pictures, titles=None, *, columns=10, alt):
+def images(
+    pictures: np.ndarray, titles: Sequence[str] | None = None, *, columns: int = 10, alt: str
+) -> Figure:
     """Draw pictures in a grid.
 
     Args:
@@ -468,8 +497,17 @@ def images(pictures, titles=None, *, columns=10, alt):
     for number, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
         ax.imshow(picture, interpolation="nearest")
         if titles is not None:
-            ax.set_title(titles[number], fontsize=8)
+            ax.set_title(_plain(titles[number]), fontsize=8)
     return fig
+
+
+def _plain(text):
+    """Return a reader's text as matplotlib draws it letter by letter: it takes $…$ for a formula.
+
+    A name that begins with an underscore would be left out of a legend, so a space goes before it.
+    """
+    plain = str(text).replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
 
 
 def _dot(values):
@@ -488,8 +526,8 @@ def _logarithmic(ax):
 
 
 def _label(ax, xlabel, ylabel, *, whole=True):
-    ax.set_xlabel(xlabel)
-    ax.set_ylabel(ylabel)
+    ax.set_xlabel(_plain(xlabel))
+    ax.set_ylabel(_plain(ylabel))
     if whole:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 

@@ -17,8 +17,6 @@ import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from . import checks
-
 PROFILES = ("quick", "full")
 
 _TOO_LATE = (
@@ -41,7 +39,7 @@ def profile() -> str:
     if _chosen_profile is not None:
         return _chosen_profile
     name = os.environ.get("RESNET_LIB_PROFILE") or "quick"
-    return checks.choice("RESNET_LIB_PROFILE", name, PROFILES)
+    return _checked("RESNET_LIB_PROFILE", name)
 
 
 def set_profile(name: str) -> None:
@@ -54,7 +52,14 @@ def set_profile(name: str) -> None:
         ValueError: if `name` is anything else; the profile in force stays as it was.
     """
     global _chosen_profile
-    _chosen_profile = checks.choice("name", name, PROFILES)
+    _chosen_profile = _checked("name", name)
+
+
+def _checked(what: str, name: str) -> str:
+    if name not in PROFILES:
+        valid = ", ".join(map(repr, PROFILES))
+        raise ValueError(f"Expected `{what}` to be one of {valid}. Received: {name!r}")
+    return name
 
 
 def is_command_line() -> bool:

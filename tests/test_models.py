@@ -70,7 +70,7 @@ def test_dropout_stands_before_the_last_layer_and_changes_no_weight():
     assert models.with_dropout(plain, 0) is plain
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1, 2])
+@pytest.mark.parametrize("rate", [-0.1, 1, 2, float("nan"), "0.5", None])
 def test_dropout_out_of_range(rate):
-    with pytest.raises(ValueError, match="below 1"):
+    with pytest.raises(ValueError, match="Expected `dropout` .* at least 0, below 1"):
         models.build("resnet8v1", SHAPE, dropout=rate)

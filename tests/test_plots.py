@@ -3,11 +3,14 @@
 import base64
 import io
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from resnet_lib import cifar, inspection, plots, recipes, records, schedules
+
+import keras  # isort: skip
 
 
 def a_run(epochs=3):
@@ -111,6 +114,52 @@ def test_a_single_epoch_is_a_dot_over_a_whole_number():
     assert all(tick == round(tick) for tick in fig.axes[0].get_xticks())
     [line] = plots.learning_rate(a_run(epochs=1)).axes[0].get_lines()
     assert line.get_marker() == "."
+
+
+ODD = ["$5 or $6", r"\\$x$", r"$\frac$", "$", "_hidden"]
+
+
+def odd_run(name):
+    run = a_run()
+    run.record["model"] = {"name": name}
+    run.record["dataset"] = {"source": name}
+    return run
+
+
+WITH_TEXTS = {
+    "loss": lambda text: plots.loss(odd_run(text)),
+    "progress": lambda text: plots.progress(
+        a_run().history, recipes.ONE_CYCLE, 3, name=text, title=text
+    ),
+    "curves": lambda text: plots.curves({text: [1, 2]}, ylabel=text, xlabel=text, title=text),
+    "signals": lambda text: plots.signals({text: gradients()}, title=text),
+    "feature maps": lambda text: plots.feature_maps(odd_model(text)),
+    "over time": lambda text: plots.over_time({text: a_run()}, title=text),
+    "confusion": lambda text: plots.confusion([[3, 0], [1, 0]], [text, "dog"], title=text),
+    "images": lambda text: plots.images(IMAGES, [text] * 4, alt="Noise."),
+}
+
+
+def odd_model(name):
+    """A model of an odd name; Keras takes any but for a slash."""
+    inputs = keras.Input((16, 16, 3))
+    return keras.Model(inputs, keras.layers.Conv2D(4, 3)(inputs), name=name)
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("draw", WITH_TEXTS.values(), ids=WITH_TEXTS)
+def test_a_readers_text_is_drawn_letter_by_letter(draw, text):
+    """matplotlib takes $…$ for a formula, and leaves names with an underscore out of legends."""
+    fig = draw(text)
+    fig._repr_mimebundle_()
+    drawn = [each.get_text() for each in fig.findobj(matplotlib.text.Text)]
+    found = [each for each in drawn if text in each.replace(r"\$", "$")]
+    assert found
+    assert not any(matplotlib.cbook.is_math_text(each) for each in found)
+    for ax in fig.axes:
+        labels = [line.get_label() for line in ax.get_lines()]
+        if ax.get_legend():
+            assert [each.get_text() for each in ax.get_legend().get_texts()] == labels
 
 
 def test_nothing_to_draw_is_an_error():
