@@ -1,15 +1,19 @@
 """What steers and keeps a run: interrupts, and the rate of each step."""
 
 import signal
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
+import numpy as np
 import pytest
 from small import (
     SHORT,
     At,
+    EachEpoch,
     net,
+    raising,
     train,
 )
 
@@ -24,7 +28,7 @@ def interrupts():
     signal.signal(signal.SIGINT, before)
 
 
-def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(interrupts):
+def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(interrupts, capsys):
     at = []
 
     def once(model):
@@ -33,6 +37,10 @@ def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(inte
 
     run = train(callbacks=[At(1, 0, once)])
     assert at == ["still here"]
+    told = capsys.readouterr().err
+    assert "ends after this step" in told
+    assert "A second interrupt ends it at once" in told
+    assert "resume" not in told, "nothing is kept on disk"
     assert run.record["stopped"] == "by hand in epoch 2"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -43,6 +51,38 @@ def test_an_interrupt_waits_for_the_end_of_a_step_and_a_second_one_does_not(inte
     run = train(callbacks=[At(0, 0, twice)])
     assert at == ["still here"] * 2
     assert run.record["stopped"] == "by hand in epoch 1"
+
+
+def test_after_an_interrupt_the_run_says_how_to_go_on(interrupts, tmp_path, capsys):
+    stop = At(1, 0, lambda model: signal.raise_signal(signal.SIGINT))
+    train(tmp_path / "run", callbacks=[stop])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(str(tmp_path / "run"))
+    assert "resume=True (--resume)" in last
+
+
+def test_before_the_first_step_an_interrupt_ends_at_once(interrupts, tmp_path, capsys):
+    class Early(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("it was waited for")
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(tmp_path / "run", callbacks=[Early()])
+    assert not hasattr(stopped.value, "__notes__")
+    assert capsys.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not (tmp_path / "run" / "record.json").exists()
+    assert len(train(tmp_path / "run", resume=True).history["loss"]) == 3
+
+
+def test_an_interrupt_in_the_last_batch_of_the_validation_keeps_the_epoch(interrupts):
+    class Validation(keras.callbacks.Callback):
+        def on_test_batch_begin(self, batch, logs=None):
+            signal.raise_signal(signal.SIGINT)
+
+    run = train(callbacks=[Validation()])
+    assert run.record["stopped"] == "by hand in epoch 2"
 
 
 def test_where_interrupts_are_ignored_they_stay_so(interrupts):
@@ -77,3 +117,87 @@ def test_the_examples_rate_is_the_schedulers_not_the_plateaus():
     run = train(recipe=recipe, model=model, epochs=8, batch_size=128, callbacks=[Rates()])
     assert min(after) < 1e-3 - 1e-6
     assert run.history["learning_rate"] == pytest.approx([1e-3] * 8)
+
+
+class Mine(keras.callbacks.ReduceLROnPlateau):
+    pass
+
+
+SCHEDULER = keras.callbacks.LearningRateScheduler(lambda epoch: 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "callback"),
+    [
+        (SHORT, keras.callbacks.ReduceLROnPlateau()),
+        (SHORT, Mine()),
+        (SHORT, SCHEDULER),
+        (EXAMPLE, keras.callbacks.ReduceLROnPlateau()),
+    ],
+    ids=lambda value: getattr(value, "name", type(value).__name__),
+)
+def test_what_the_recipe_would_overwrite_is_refused(recipe, callback, tmp_path):
+    told = (
+        rf"'{recipe.name}' .*anew before each (step|epoch).*Received: {type(callback).__name__}; "
+    )
+    with pytest.raises(ValueError, match=told + "in its place, "):
+        train(tmp_path / "run", recipe, callbacks=[callback])
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_callback_is_refused():
+    with pytest.raises(TypeError, match=r"Expected `callbacks` .* Received: 'stop' among them"):
+        train(callbacks=["stop"])
+
+
+def test_a_scheduler_has_its_effect_where_the_recipe_leaves_it_one():
+    run = train(recipe=EXAMPLE, epochs=1, callbacks=[SCHEDULER])
+    assert run.history["learning_rate"] == pytest.approx([1e-5])
+
+
+def test_a_rate_that_a_callback_sets_is_told_of_once():
+    def halve(model, epoch):
+        model.optimizer.learning_rate = 0.125
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        run = train(callbacks=[EachEpoch(halve)])
+    [message] = [str(each.message) for each in told if "learning rate" in str(each.message)]
+    assert "to 0.125, which the recipe 'one-cycle' had set" in message
+    seen = [SHORT.rate(step, 4) for step in (3, 7, 11)]
+    assert run.history["learning_rate"] == pytest.approx(seen)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        train(recipe=replace(SHORT, sizes=((0.5, 0.5), (1, 1))))
+    assert not [each for each in told if "learning rate" in str(each.message)]
+
+
+# With a rate of nearly nothing, only the callback changes weights.
+STILL = replace(SHORT, peak=1e-12, weight_decay=None, sizes=((0.34, 0.5), (0.67, 0.75), (1, 1)))
+
+
+class Doubles(keras.callbacks.Callback):
+    """Doubles a kernel at each epoch's end."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        [kernel] = [each for each in self.model.trainable_variables if "conv" in each.path]
+        kernel.assign(2 * kernel)
+
+
+@pytest.mark.parametrize("cut", [None, 1, 2])
+def test_what_a_callback_changes_stays_where_sizes_change_and_in_a_resumed_run(cut, tmp_path):
+    kernels = []
+    watch = EachEpoch(lambda model, epoch: kernels.append(model.trainable_variables[0].numpy()))
+    options = dict(recipe=STILL, out=tmp_path / "run", callbacks=[watch, Doubles()])
+    if cut:
+        train(**options, epochs=cut)
+    train(**options, resume=True)
+    first = net().trainable_variables[0].numpy()
+    for epoch, kernel in enumerate(kernels):
+        np.testing.assert_allclose(kernel, 2**epoch * first, rtol=1e-4)
+    assert len(kernels) == 3
+
+
+def test_an_error_of_ones_own_is_not_taken_for_a_loss_that_is_no_number():
+    with pytest.raises(RuntimeError, match="mine"):
+        train(callbacks=[At(1, 0, raising(RuntimeError("mine")))])

@@ -1,10 +1,14 @@
 """Records of runs."""
 
+import json
 import os
+import shutil
 
+import numpy as np
 import pytest
 
 from resnet_lib import records
+from resnet_lib.training.fit import PROGRESS
 
 
 def test_a_file_gets_its_name_when_it_is_on_the_disk(tmp_path, monkeypatch):
@@ -32,3 +36,108 @@ def test_what_is_not_a_run_says_so(tmp_path):
         records.Run({}).load_model()
     with pytest.raises(FileNotFoundError, match=r"model\.keras"):
         records.Run({}, tmp_path).load_model()
+
+
+@pytest.fixture
+def unfinished(run, tmp_path):
+    """A run's folder as it is while the run goes on."""
+    folder = shutil.copytree(run.folder, tmp_path / "runs" / "unfinished")
+    for name in ("record.json", "model.keras"):
+        (folder / name).unlink()
+    return folder
+
+
+def test_a_run_that_did_not_finish_is_shown(unfinished):
+    for path in (unfinished / "checkpoints", unfinished / PROGRESS):
+        [shown] = records.runs_in(path).values()
+        assert "results" not in shown.record
+        assert str(shown).endswith("; not finished")
+        assert f"epoch 2: loss {shown.history['loss'][-1]:.3f}" in str(shown)
+        line = records.table({"mine": shown}).splitlines()[-1].split()
+        assert (line[:2], line[4:]) == (["mine", "2/200"], ["–"] * 4)
+    before_the_first = records.Run(shown.record | {"history": {n: [] for n in shown.history}})
+    assert str(before_the_first).endswith("; not finished")
+    assert records.table({"mine": before_the_first}).split()[-5:] == ["–"] * 5
+    with pytest.raises(FileNotFoundError, match="finished run"):
+        records.load(unfinished)
+
+
+def test_all_runs_below_a_folder(run, unfinished, tmp_path):
+    top = tmp_path / "runs"
+    for name in ("b", "deep/down/a", "named.json"):
+        shutil.copytree(run.folder, top / name)
+    assert list(records.runs_in(top)) == [
+        str(top / name) for name in ("b", "deep/down/a", "named.json", "unfinished")
+    ]
+    one = records.runs_in(top / "b")
+    assert list(one) == [str(top / "b")] == list(records.runs_in(f"{top}/b/"))
+    assert list(records.runs_in(top / "b" / "record.json")) == [str(top / "b" / "record.json")]
+    assert records.load(top / "named.json").load_model().count_params()
+    (top / "b" / "record.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"b/record\.json, which is none"):
+        assert str(top / "b") not in records.runs_in(top)
+    with pytest.raises(ValueError, match="is none"):
+        records.runs_in(top / "b")
+
+
+def test_where_no_run_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="folder of runs"):
+        records.runs_in(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"record\.json"):
+        records.runs_in(tmp_path / "none")
+    for nobody in ("~nobody-of-this-name/run", None, "a\0b"):
+        with pytest.raises(ValueError, match=r"Expected `path` to be a path.*Received: "):
+            records.runs_in(nobody)
+        with pytest.raises(ValueError, match=r"Expected `folder` to be a path.*Received: "):
+            records.load(nobody)
+
+
+def everywhere(value):
+    """Yield each dict in a dict, and each of its keys."""
+    for name in list(value):
+        yield value, name
+        if isinstance(value[name], dict):
+            yield from everywhere(value[name])
+
+
+def test_a_record_with_fields_missing_or_of_another_type_is_refused_or_shown(run, tmp_path):
+    text, refused = (run.folder / "record.json").read_text(), 0
+    wrong = [None, 1, "text", [], {}, [None], ["text"], {"a": 1}, True]
+    record = json.loads(text)
+    record.pop("sha256")  # As if someone had written it by hand.
+    for place, name in everywhere(record):
+        kept = place.pop(name)
+        for value in [KeyError, *wrong]:
+            place.pop(name, None)
+            if value is not KeyError:
+                place[name] = value
+            (tmp_path / "record.json").write_text(json.dumps(record))
+            try:
+                shown = records.load(tmp_path)
+            except ValueError as error:
+                assert "Expected" in str(error)
+                refused += 1
+                continue
+            assert str(shown)
+            assert records.table({"it": shown})
+        place[name] = kept
+    assert refused > 100
+
+
+def test_a_record_that_is_not_as_it_was_written_is_refused(tmp_path, run):
+    text = (run.folder / "record.json").read_text()
+    assert "sha256" not in run.record
+    assert "sha256" not in records.load(run.folder).record
+    shown = f"{run.history['loss'][0]}"
+    (tmp_path / "record.json").write_text(text.replace(shown, "1.5"))
+    with pytest.raises(ValueError, match="not as it was written"):
+        records.load(tmp_path)
+    (tmp_path / "record.json").write_text(json.dumps(json.loads(text)))  # In one line.
+    assert records.load(tmp_path).record == records.load(run.folder).record
+
+
+def test_a_record_holds_what_json_makes_of_it(tmp_path):
+    record = {"pair": (1, 2), "number": np.float64(0.1), 3: "key"}
+    records.save(record, tmp_path)
+    with pytest.raises(ValueError, match="has no `model"):
+        records.load(tmp_path)

@@ -3,32 +3,41 @@
 What Keras has already is used from there: see `resnet_lib.training.fit`.
 """
 
+import hashlib
+import io
 import math
+import os
+import re
 import signal
+import sys
 import threading
 import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from .. import records
-
-
-class DivergedError(ArithmeticError):
-    """The loss is not a number any more."""
+from ..recipes import Recipe
 
 
 class StepRate(keras.callbacks.Callback):
     """Sets the learning rate before each step, or before each call that runs several.
+
+    A rate that another callback has set since then is told of, once.
 
     Args:
         recipe: `resnet_lib.recipes.Recipe`.
         steps: steps in an epoch.
     """
 
-    def __init__(self, recipe, steps):
+    def __init__(self, recipe: Recipe, steps: int):
         super().__init__()
         self.recipe, self.steps = recipe, steps
+        self.last, self.watched = None, True
 
     def on_epoch_begin(self, epoch, logs=None):
         """Remember where the epoch starts."""
@@ -36,7 +45,21 @@ class StepRate(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Set the rate."""
+        if self.watched and self.last is not None and rate(self.model) != self.last:
+            self.watched = False
+            warnings.warn(
+                f"A callback has set the learning rate to {rate(self.model):g}, which the recipe "
+                f"{self.recipe.name!r} had set to {self.last:g}, and sets anew before each step: "
+                "change the recipe in its place.",
+                stacklevel=2,
+            )
         self.model.optimizer.learning_rate = self.recipe.rate(self.first + batch, self.steps)
+        self.last = rate(self.model) if self.watched else None
+
+
+def rate(model: keras.Model) -> float:
+    """Return the learning rate that the next step of a model takes."""
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
 class Seeds(keras.callbacks.Callback):
@@ -48,7 +71,7 @@ class Seeds(keras.callbacks.Callback):
         seed: int of at least 0.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed: int):
         super().__init__()
         self.seed = seed
 
@@ -65,11 +88,20 @@ class Interruptible(keras.callbacks.Callback):
     """Ends training between two steps when Ctrl-C or a notebook's stop button asks for it.
 
     As a context manager it takes the interrupt, which else could come while a file is written; the
-    second one has its usual effect, at once. Where interrupts are ignored (nohup), so they stay.
+    second one has its usual effect, at once, and so has the first before any step is done. Where
+    interrupts are ignored (nohup), so they stay.
+
+    Attributes:
+        step: how many steps of the epoch are done; None before the first of the run.
     """
 
+    TOLD = (
+        "\nThe run ends after this step; what was learnt is measured and kept. "
+        "A second interrupt ends it at once."
+    )
+
     def __enter__(self):
-        self.asked, self.usual = False, signal.getsignal(signal.SIGINT)
+        self.asked, self.step, self.usual = False, None, signal.getsignal(signal.SIGINT)
         # Python lets only the main thread set a handler.
         self.takes = callable(self.usual) and threading.current_thread() is threading.main_thread()
         if self.takes:
@@ -81,111 +113,170 @@ class Interruptible(keras.callbacks.Callback):
             signal.signal(signal.SIGINT, self.usual)
 
     def ask(self, number, frame):
-        """Note an interrupt; hand the second one on."""
-        if self.asked:
+        """Note an interrupt and say so; hand the second one on, and one before the first step."""
+        if self.asked or self.step is None:
             self.usual(number, frame)
         self.asked = True
+        with suppress(OSError, ValueError):  # A closed terminal has nothing to be told.
+            print(self.TOLD, file=sys.stderr, flush=True)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         """End here, if that was asked for."""
         if self.asked:
             raise KeyboardInterrupt
 
-    def on_test_batch_end(self, batch, logs=None):
-        """End here, if that was asked for."""
-        self.on_train_batch_end(batch)
-
-
-class StopOnNaN(keras.callbacks.Callback):
-    """Raises `DivergedError` when the loss is not a finite number, before anything is saved.
-
-    Keras' TerminateOnNaN lets the epoch end, so that the checkpoints of that epoch would be
-    written with weights that are not numbers.
-    """
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Remember the epoch."""
-        self.epoch = epoch
-
     def on_train_batch_end(self, batch, logs=None):
-        """Look at the mean loss of the epoch so far."""
-        if not math.isfinite(float(logs["loss"])):
-            raise DivergedError(
-                f"the loss was not a number in epoch {self.epoch + 1}, step {batch + 1}"
-            )
+        """Remember the step."""
+        self.step = batch + 1
+
+    def on_test_batch_begin(self, batch, logs=None):
+        """End here, if that was asked for."""
+        self.on_train_batch_begin(batch)
 
 
-class Best(keras.callbacks.ModelCheckpoint):
-    """Keeps the model with the best validation accuracy, in a file that is whole at any time.
+class InMemory(io.BytesIO):
+    """A file that Keras writes into memory, or reads from it.
+
+    On a full disk the HDF5 library cannot close a file, and takes the process down with it. Keras
+    knows a file's kind by how its name ends.
 
     Args:
-        path: file to write, .keras; a new one is written beside it, then takes its place.
-        before: validation accuracies of the epochs before.
+        name: the file's name.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.ending = name
+
+    def __str__(self):
+        return self.ending
+
+
+def sha256(content: bytes) -> str:
+    """Return the SHA-256 of a file's content, as a record has it."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class Best(keras.callbacks.Callback):
+    """Keeps the model with the best validation accuracy, in a file that is whole at any time.
+
+    The one before is kept beside it: a run that is cut here repeats the epoch, and the best is
+    again the one before.
+
+    Args:
+        path: file to write, .keras.
+        accuracies: validation accuracies of the epochs before; a list that grows.
+        kept: list of [epoch, SHA-256 of the file] of the two.
         averaged: Keras' SwapEMAWeights, if the averaged weights are to be kept; else None.
     """
 
-    def __init__(self, path, before, averaged=None):
-        self.path, self.averaged = path, averaged
-        self.part = path.with_name("part.keras")
-        part = str(self.part).replace("{", "{{").replace("}", "}}")  # Keras formats the path.
-        threshold = max(before) if before else None
-        super().__init__(
-            part, "val_accuracy", save_best_only=True, initial_value_threshold=threshold
-        )
+    BEFORE = "before.keras"
+
+    def __init__(
+        self,
+        path: Path,
+        accuracies: list[float],
+        kept: list,
+        averaged: keras.callbacks.SwapEMAWeights | None = None,
+    ):
+        super().__init__()
+        self.path, self.accuracies, self.kept, self.averaged = path, accuracies, kept, averaged
 
     def on_epoch_end(self, epoch, logs=None):
         """Save, if it is the best."""
-        self.part.unlink(missing_ok=True)  # Of a run that was cut while it wrote.
+        if self.accuracies and logs["val_accuracy"] <= max(self.accuracies):
+            return
+        file = InMemory(self.path.name)
         if self.averaged:
             self.averaged.on_test_begin()
-        super().on_epoch_end(epoch, logs)
+        self.model.save(file)
         if self.averaged:
             self.averaged.on_test_end()
-        if self.part.exists():
-            records.settle(self.part, self.path)
+        records.write(self.path, file.getbuffer(), self.path.with_name(self.BEFORE))
+        self.kept[:] = [*self.kept, [epoch + 1, sha256(file.getbuffer())]][-2:]
+
+
+def find_best(path: Path, digest: str | None) -> bool:
+    """Say whether a best model is there, as it was written; take the one before if it is that one.
+
+    Args:
+        path: the file that `Best` writes.
+        digest: the file's SHA-256; None if there is no such model any more.
+    """
+    for each in (path, path.with_name(Best.BEFORE)):
+        if each.is_file() and sha256(each.read_bytes()) == digest:
+            os.replace(each, path)
+            return True
+    return False
 
 
 class Backup(keras.callbacks.Callback):
-    """Saves weights and optimizer after each epoch, and loads them when training begins.
+    """Saves weights and optimizer after each epoch.
 
     The epoch stands in the file's name and the name is given when the file is whole, so that a
     run that is cut at any moment goes on from an epoch's end. Keras' BackupAndRestore writes the
     epoch into a second file and both in place.
 
     Args:
-        folder: where the backup lies; only the newest is kept.
+        folder: where the backups lie; the two newest are kept.
+        kept: list of [epoch, SHA-256 of its file] of the two.
+        save: function without arguments that saves the record, with `kept` in it. It is called
+            before the file gets its name: one whose SHA-256 is not in the record does not count.
+        epochs: how many epochs are backed up already.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path, kept: list, save: Callable, epochs: int = 0):
         super().__init__()
-        self.folder = folder
-
-    def on_train_begin(self, logs=None):
-        """Load the newest backup, if there is one."""
-        _, path = newest_backup(self.folder)
-        if path is not None:
-            self.model.optimizer.build(self.model.trainable_variables)
-            try:
-                self.model.load_weights(path)
-            except OSError as error:
-                raise OSError(f"{path} is damaged. Remove it: the run starts anew.") from error
+        self.folder, self.kept, self.save, self.epochs = folder, kept, save, epochs
 
     def on_epoch_end(self, epoch, logs=None):
-        """Save, then remove the backup before."""
+        """Save, then remove the backup before the one before."""
+        path = backup_of(self.folder, epoch + 1)
+        file = InMemory(path.name)
+        self.model.save_weights(file)
+        self.kept[:] = [*self.kept, [epoch + 1, sha256(file.getbuffer())]][-2:]
+        self.save()
         self.folder.mkdir(exist_ok=True)
-        part = self.folder / "part.weights.h5"
-        self.model.save_weights(part, overwrite=True)
-        whole = self.folder / f"epoch-{epoch + 1:05}.weights.h5"
-        records.settle(part, whole)
-        for old in self.folder.glob("epoch-*.weights.h5"):
-            if old != whole:
+        records.write(path, file.getbuffer())
+        self.epochs = epoch + 1
+        for epochs, old in backups(self.folder):
+            if epochs not in dict(self.kept):
                 old.unlink()
 
 
-def newest_backup(folder):
+def backup_of(folder: Path, epochs: int) -> Path:
+    """Return the path of the backup with so many epochs behind it."""
+    return folder / f"epoch-{epochs:05}.weights.h5"
+
+
+def backups(folder: Path) -> list[tuple[int, Path]]:
+    """Return how many epochs each backup in a folder has behind it, and its path; newest first."""
+    found = [(re.fullmatch(r"epoch-(\d{5,})\.weights\.h5", p.name), p) for p in folder.glob("*")]
+    return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
+
+
+def newest_backup(folder: Path) -> tuple[int, Path | None]:
     """Return how many epochs the newest backup in a folder has behind it, and its path or None."""
-    path = max(folder.glob("epoch-*.weights.h5"), default=None)
-    return (0, None) if path is None else (int(path.name[6:11]), path)
+    return next(iter(backups(folder)), (0, None))
+
+
+def restore(model: keras.Model, path: Path) -> None:
+    """Load a backup into a compiled model; OSError if it is damaged."""
+    model.optimizer.build(model.trainable_variables)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # So Keras tells what it has left out.
+            model.load_weights(path)
+    except Exception as error:  # Keras has no error of its own for this.
+        raise damaged(path, path.parent) from error
+
+
+def damaged(path: Path, folder: Path) -> OSError:
+    """Return the error of a file without which a run cannot go on from the backups in a folder."""
+    return OSError(
+        f"{path} is damaged or gone. Put it back as it was; or remove {folder}, and the run starts "
+        "anew."
+    )
 
 
 class Recorder(keras.callbacks.Callback):
@@ -193,15 +284,14 @@ class Recorder(keras.callbacks.Callback):
 
     Args:
         history: dict of lists, which grows.
-        save: function without arguments, called after each epoch.
     """
 
     NAMES = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
     NAMES += ("seconds", "cpu_seconds")
 
-    def __init__(self, history, save):
+    def __init__(self, history: dict[str, list]):
         super().__init__()
-        self.history, self.save = history, save
+        self.history = history
 
     def on_epoch_begin(self, epoch, logs=None):
         """Look at the clocks: the one on the wall and the one of the processor."""
@@ -210,10 +300,8 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Add the epoch's numbers."""
         numbers = {name: float(logs[name]) for name in self.NAMES if name in logs}
-        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-        numbers["learning_rate"] = float(rate)
+        numbers["learning_rate"] = rate(self.model)
         numbers["seconds"] = time.perf_counter() - self.started[0]
         numbers["cpu_seconds"] = time.process_time() - self.started[1]
         for name, value in numbers.items():
             self.history[name].append(value if math.isfinite(value) else None)
-        self.save()

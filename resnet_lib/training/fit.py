@@ -3,6 +3,7 @@
 import math
 import shutil
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +12,19 @@ import keras
 import numpy as np
 
 from .. import records
-from ..datasets.base import Split
+from ..datasets.base import Dataset, Split
 from ..datasets.resize import resized
+from ..recipes import Recipe
 from . import callbacks as ours
 from . import progress as display
 from .batches import Batches, Places, on_device
-from .fused_bn import speed_up
-from .network import make_optimizer, prepared, with_preprocessing
+from .fused_bn import fuse
+from .machine import Execution
+from .network import make_optimizer, prepared
 
-BEST = Path("checkpoints", "best.keras")
-BACKUP = Path("checkpoints", "last_epoch")
-PROGRESS = Path("checkpoints", records.RECORD)
+BEST = Path(records.CHECKPOINTS, "best.keras")
+BACKUP = Path(records.CHECKPOINTS, "last_epoch")
+PROGRESS = Path(records.CHECKPOINTS, records.RECORD)
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Job:
         model: the network as it was given.
         data: `resnet_lib.datasets.Dataset`.
         recipe: `resnet_lib.recipes.Recipe`.
-        execution: `resnet_lib.execution.Execution`.
+        execution: `resnet_lib.training.Execution`.
         trained: the copy that is fitted.
         final: the plain copy in float32, of the images' size, that is saved in the end.
         record: what will be record.json; grows.
@@ -40,58 +43,93 @@ class Job:
     """
 
     model: keras.Model
-    data: object
-    recipe: object
-    execution: object
+    data: Dataset
+    recipe: Recipe
+    execution: Execution
 
     def __post_init__(self):
         recipe, images = self.recipe, self.data.train.images
-        fitted = prepared(self.model, recipe, self.execution.precision)
-        self.final = with_preprocessing(prepared(self.model, recipe), images, recipe.normalize)
+        self.final = prepared(self.model, recipe, images=images)
         any_size = len(recipe.sizes) > 1
-        self.trained = speed_up(
-            with_preprocessing(fitted, images, recipe.normalize, any_size=any_size)
-        )
+        precision = self.execution.precision
+        self.trained = fuse(prepared(self.model, recipe, precision, images, any_size=any_size))
         self.trained.compile(
-            optimizer=make_optimizer(recipe, self.execution.precision),
+            optimizer=make_optimizer(recipe, precision),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
             jit_compile=self.execution.jit_compile or keras.backend.backend() == "jax",
             steps_per_execution=self.execution.steps_per_execution,
         )
 
-    def fit(self, record, folder, further=(), *, progress=False, tensorboard=False):
+    def fit(
+        self,
+        record: dict,
+        folder: Path,
+        further: Iterable[keras.callbacks.Callback] = (),
+        *,
+        progress: bool = False,
+        tensorboard: bool = False,
+    ) -> None:
         """Run the epochs that are left; an interruption ends them and is noted."""
         self.record, self.folder, self.history = record, folder, record["history"]
-        self.best, self.backup = folder / BEST, folder / BACKUP
+        self.kept = record.setdefault("checkpoints", {"best": [], "last_epoch": []})
         self._save_progress()  # From here on, the folder can be told from others.
-        epochs = len(self.history["loss"]), self.record["epochs"]
+        done = len(self.history["loss"])
+        if done:
+            ours.restore(self.trained, ours.backup_of(folder / BACKUP, done))
+        epochs = done, self.record["epochs"]
         steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
         names = dict(name=self.model.name, source=self.data.source)
         show = (self.recipe, steps, epochs)
         shown = [display.progress(*show, history=self.history, **names)] if progress else []
-        interruptible = ours.Interruptible()
-        callbacks = [*self._callbacks(steps, tensorboard), *further, *shown, interruptible]
+        self.interruptible = ours.Interruptible()
+        self.backup = ours.Backup(
+            folder / BACKUP, self.kept["last_epoch"], self._save_progress, done
+        )
+        # What a callback of the user's changes at an epoch's end is backed up: the backup is later.
+        callbacks = [*self._callbacks(steps, tensorboard), *further, self.backup, *shown]
         try:
-            with interruptible:
-                self._fit_phases(epochs, callbacks)
+            with self.interruptible:
+                self._fit_phases(epochs, [self.interruptible, *callbacks])
         except KeyboardInterrupt:
-            epoch = min(len(self.history["loss"]) + 1, self.record["epochs"])
-            self.record["stopped"] = f"by hand in epoch {epoch}"
-        except ours.DivergedError as error:
-            self._diverged(error)
+            if self.interruptible.step is None:  # Nothing was learnt.
+                raise
+            self._interrupted()
         except Exception as error:
-            if _is_out_of_memory(error):
-                raise told_what_fits(self.recipe.batch_size) from error
-            raise
+            self._failed(error)
         finally:
             for bar in shown:
                 bar.close()
         if self.trained.stop_training and len(self.history["loss"]) < self.record["epochs"]:
             self.record.setdefault("stopped", f"by a callback in epoch {len(self.history['loss'])}")
 
+    def _interrupted(self):
+        done = len(self.history["loss"])
+        if done > self.backup.epochs:  # It came between an epoch's end and its backup.
+            self.backup.on_epoch_end(done - 1)
+        self.record["stopped"] = f"by hand in epoch {min(done + 1, self.record['epochs'])}"
+
+    def _failed(self, error):
+        """End the run where the loss is not a number any more; else raise what says why."""
+        if _is_out_of_memory(error):
+            raise told_what_fits(self.recipe.batch_size) from error
+        if not str(error).startswith("NaN or Inf loss"):  # So speaks Keras' TerminateOnNaN.
+            raise error
+        epoch, step = len(self.history["loss"]) + 1, self.interruptible.step
+        stopped = f"the loss was not a number in epoch {epoch}, step {step}"
+        if epoch == 1:
+            raise FloatingPointError(
+                f"{stopped}, and nothing was learnt before. Expected a finite loss: try a lower "
+                "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
+            ) from None
+        self.record["stopped"] = stopped
+        warnings.warn(f"{stopped}. The weights kept are the best before that.", stacklevel=4)
+
     def _fit_phases(self, epochs, callbacks):
         for first, last in phases(self.recipe, *epochs):
+            if first > epochs[0] and self.recipe.ema is not None:
+                # At its end, Keras' fit has put the averages in the place of the weights.
+                ours.restore(self.trained, ours.backup_of(self.folder / BACKUP, first))
             self._fit_phase(first, last, callbacks)
             if self.trained.stop_training:  # Keras' next fit would forget it.
                 break
@@ -115,7 +153,7 @@ class Job:
             verbose=0,
         )
 
-    def batches(self, split, **order):
+    def batches(self, split: Split, **order: int) -> Batches:
         """Return a split's batches as the recipe and the execution want them; `order`: see Batches.
 
         With the images on the device, the training step then takes these batches and no others.
@@ -135,7 +173,7 @@ class Job:
         self.trained.evaluate(*batches[0], verbose=0)
 
     def _callbacks(self, steps, tensorboard):
-        """Keras' callbacks and ours. An epoch counts when its backup is whole, hence their order.
+        """Keras' callbacks and ours. An epoch counts when its backup is whole, which comes last.
 
         A run that is cut before that repeats the epoch, and chooses and records the same again.
         """
@@ -145,14 +183,14 @@ class Job:
             if recipe.by_step
             else keras.callbacks.LearningRateScheduler(recipe.learning_rate)
         )
-        averaged = recipe.ema is not None and keras.callbacks.SwapEMAWeights()
+        averaged = keras.callbacks.SwapEMAWeights() if recipe.ema is not None else None
+        accuracies = self.history["val_accuracy"]
         chosen = [
             rate,
             ours.Seeds(self.record["seed"]),
-            ours.StopOnNaN(),
-            ours.Best(self.best, self.history["val_accuracy"], averaged or None),
-            ours.Recorder(self.history, self._save_progress),
-            ours.Backup(self.backup),
+            keras.callbacks.TerminateOnNaN(raise_error=True),  # Before anything is saved.
+            ours.Best(self.folder / BEST, accuracies, self.kept["best"], averaged),
+            ours.Recorder(self.history),
             *([averaged] if averaged else []),
         ]
         if recipe.reduce_on_plateau:  # The scheduler sets the rate anew and so has the last word.
@@ -168,24 +206,18 @@ class Job:
     def _save_progress(self):
         records.save(self.record, (self.folder / PROGRESS).parent)
 
-    def _diverged(self, error):
-        if not self.history["loss"]:
-            raise FloatingPointError(
-                f"{error}, and nothing was learnt before. Expected a finite loss: try a lower "
-                "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
-            ) from None
-        self.record["stopped"] = str(error)
-        warnings.warn(f"{error}. The weights kept are the best before that.", stacklevel=4)
-
-    def finish(self):
+    def finish(self) -> None:
         """Measure and save what was learnt; the best weights stay in the final model."""
         self.record["finished"] = now()
         self.record["results"] = self._results()
-        self.final.save(self.folder / records.MODEL)
+        del self.record["checkpoints"]  # It says what a resumed run goes on from, not what was.
+        file = ours.InMemory(records.MODEL)
+        self.final.save(file)
+        records.write(self.folder / records.MODEL, file.getbuffer())
         records.save(self.record, self.folder)
         finished = "stopped" not in self.record and len(self.history["loss"]) == self.recipe.epochs
         if finished:  # There is nothing to go on with.
-            shutil.rmtree(self.backup, ignore_errors=True)
+            shutil.rmtree(self.folder / BACKUP, ignore_errors=True)
 
     def _results(self):
         """Return the test accuracies of the final model, in float32 whatever trained it."""
@@ -193,7 +225,7 @@ class Job:
         if "stopped" not in self.record:
             results["test_accuracy_last"] = accuracy(self._tested(test), test)
         if self.best_epoch is not None:
-            self.trained.load_weights(self.best)
+            self.trained.load_weights(self.folder / BEST)
         found = self._tested(test)
         results["test_accuracy_best"] = accuracy(found, test)
         results["test_confusion"] = confusion(found, test, self.data.num_classes)
@@ -209,13 +241,18 @@ class Job:
         return probabilities(self.final, split)
 
     @property
-    def best_epoch(self):
+    def best_epoch(self) -> int | None:
         """Number, from 1, of the epoch with the best validation accuracy; None before the first."""
-        accuracies = self.history["val_accuracy"]
-        return int(np.argmax(accuracies)) + 1 if accuracies else None
+        return best_epoch(self.history)
 
 
-def phases(recipe, first, last):
+def best_epoch(history: dict[str, list]) -> int | None:
+    """Return which epoch, from 1, has the best validation accuracy; None before the first."""
+    accuracies = history["val_accuracy"]
+    return int(np.argmax(accuracies)) + 1 if accuracies else None
+
+
+def phases(recipe: Recipe, first: int, last: int) -> Iterator[tuple[int, int]]:
     """Yield (first, last) for each run of epochs with images of one size; at least one."""
     start = first
     for epoch in range(first + 1, last):
@@ -225,29 +262,29 @@ def phases(recipe, first, last):
     yield start, last
 
 
-def probabilities(model, split):
+def probabilities(model: keras.Model, split: Split) -> np.ndarray:
     """Return what a model puts out for a split: float array (n, classes)."""
     return model.predict(unchanged(split), verbose=0)
 
 
-def accuracy(found, split):
+def accuracy(found: np.ndarray, split: Split) -> float:
     """Return the share of a split's images whose largest probability is that of their label."""
     return float(np.mean(np.argmax(found, axis=1) == split.labels))
 
 
-def confusion(found, split, classes):
+def confusion(found: np.ndarray, split: Split, classes: int) -> list[list[int]]:
     """Return how many images of each class, a row, were taken for each class, a column."""
     table = np.zeros((classes, classes), int)
     np.add.at(table, (split.labels, np.argmax(found, axis=1)), 1)
     return table.tolist()
 
 
-def unchanged(split):
+def unchanged(split: Split) -> Batches:
     """Return a split in batches, in order and as it is."""
     return Batches(split, 256, augment=False, shuffle=False)
 
 
-def now():
+def now() -> str:
     """Return the time, in UTC, as a record has it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -256,7 +293,7 @@ def _is_out_of_memory(error):
     return type(error).__name__ == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def told_what_fits(batch_size):
+def told_what_fits(batch_size: int) -> MemoryError:
     """Return the error that says which batch size to try."""
     if batch_size == 1:
         return MemoryError("The device's memory does not suffice for a single image.")
@@ -266,10 +303,12 @@ def told_what_fits(batch_size):
     )
 
 
-def check_tensorboard(out):
+def check_tensorboard(out: Path | str | None) -> None:
     """Raise ValueError without a folder, and ImportError if the package is not installed."""
     if out is None:
-        raise ValueError("tensorboard: expected a folder for the run as `out`, received none")
+        raise ValueError(
+            "Expected a folder for the run as `out`, for `tensorboard`. Received: out=None"
+        )
     try:
         import tensorboard  # noqa: F401
     except ImportError:

@@ -7,45 +7,57 @@ were best on the validation part) and `checkpoints/` (what a resumed run goes on
 import fcntl
 import json
 import os
+import sys
 import tempfile
+import warnings
+from collections.abc import Iterable
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from .. import checks, records
 from ..datasets.base import Dataset
 from ..inspection import count_parameters
-from ..recipes import EXAMPLE, Recipe
+from ..recipes import ONE_CYCLE, Recipe
 from . import callbacks as ours
-from .fit import BACKUP, BEST, PROGRESS, Job, check_tensorboard, now
-from .machine import best_execution, environment, make_deterministic
-from .network import LAYERS
+from .architecture import architecture
+from .fit import BACKUP, BEST, PROGRESS, Job, best_epoch, check_tensorboard, now
+from .machine import Execution, best_execution, environment, make_deterministic
+from .network import check_model, float32
 
 
+@float32()
 def train(
-    model,
-    data,
-    recipe=EXAMPLE,
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe = ONE_CYCLE,
     *,
-    out=None,
-    resume=False,
-    epochs=None,
-    batch_size=None,
-    seed=0,
-    deterministic=False,
-    execution=None,
-    progress=True,
-    tensorboard=False,
-    callbacks=(),
-    notes=None,
-):
-    """Train a copy of `model` on `data` as `recipe` says.
+    out: Path | str | None = None,
+    resume: bool = False,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    deterministic: bool = False,
+    execution: Execution | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    notes: dict[str, Any] | None = None,
+) -> records.Run:
+    """Train a copy of `model`. `model` itself stays untrained: the trained network is `run.model`.
+
+    >>> run = rl.train(rl.resnet_v1((32, 32, 3), 20, form="standard"), rl.datasets.cifar10())
+    >>> print(run)
+    >>> run.model.predict(pictures)  # 0-255 in, probabilities out
 
     Args:
         model: a Keras model that takes images as `data` has them, scaled to 0-1 and normalized as
-            the recipe says, and puts out a softmax. It stays as it is.
+            the recipe says, and returns a softmax. It stays as it is.
         data: `resnet_lib.datasets.Dataset`.
-        recipe: `resnet_lib.recipes.Recipe`.
+        recipe: `resnet_lib.recipes.Recipe`; 15 epochs of `recipes.ONE_CYCLE` by default.
         out: folder for the run; it must not exist, or `resume` must be set. None: nothing is kept
             on disk.
         resume: go on with the run in `out` after its last finished epoch; start it where there is
@@ -57,12 +69,14 @@ def train(
             Dropout draw.
         deterministic: two runs on one machine have the same bits, at some cost. For the whole
             process, and not to be undone in it.
-        execution: `resnet_lib.execution.Execution`; None: what suits this machine.
+        execution: `resnet_lib.training.Execution`; None: what suits this machine.
         progress: in a notebook, a figure that grows; in a terminal, a bar with the time left;
             elsewhere a line an epoch. False: none.
         tensorboard: whether TensorBoard's files are written into the run folder as well.
-        callbacks: further Keras callbacks. Each size of `recipe.sizes` is a `fit` of its own, at
-            whose beginning callbacks such as EarlyStopping count anew.
+        callbacks: further Keras callbacks. What they change at an epoch's end is part of the run
+            and of what it is resumed from. Each size of `recipe.sizes` is a `fit` of its own, at
+            whose beginning callbacks such as EarlyStopping count anew. The recipe sets the
+            learning rate: a callback whose rate it would overwrite is refused.
         notes: dict that goes into the record as it is, such as {"form": "standard"}.
 
     Returns:
@@ -75,24 +89,31 @@ def train(
     Raises:
         FileExistsError: if `out` exists, or is to be resumed and is no run's folder.
         BlockingIOError: if another process trains in `out`.
-        ValueError: if a number is out of range, model and images do not fit, or a run to be
-            resumed was started in another way.
-        TypeError: if `notes` holds what JSON cannot.
+        ValueError: if a number is out of range, model and images do not fit, a callback would have
+            no effect, a run to be resumed was started in another way, or its record is damaged.
+        TypeError: if `callbacks` are none, or `notes` holds what JSON cannot.
         FloatingPointError: if the loss is not a number in the first epoch: nothing was learnt.
+        KeyboardInterrupt: if it is interrupted before the first step.
         MemoryError: if the device's memory does not suffice, with the batch size to try.
-        OSError: if the disk is full; the last finished epoch stays, to be resumed.
+        OSError: if the disk is full; the last finished epoch stays, to be resumed. If a file to
+            go on from is damaged, and there is none before it.
     """
     # What can be refused is refused here, before a folder is made and before the first step.
     if not isinstance(recipe, Recipe):
-        raise ValueError(f"recipe: expected one such as recipes.ONE_CYCLE, received {recipe!r}")
+        raise ValueError(
+            f"Expected `recipe` to be a Recipe, such as recipes.ONE_CYCLE. Received: {recipe!r}"
+        )
     if batch_size is not None:
         recipe = replace(recipe, batch_size=batch_size)
     epochs = _checked_epochs(epochs, recipe)
     seed = checks.count("seed", seed, least=0)
     if not isinstance(data, Dataset):
-        raise ValueError(f"data: expected a resnet_lib.datasets.Dataset, received {data!r:.80}")
-    _check_fit(model, data)
-    callbacks = list(callbacks)
+        raise ValueError(
+            f"Expected `data` to be a resnet_lib.datasets.Dataset. Received: {data!r:.80}"
+        )
+    check_model(model, data, recipe)
+    callbacks = _checked_callbacks(callbacks, recipe)
+    out = None if out is None else checks.path("out", out)
     if tensorboard:
         check_tensorboard(out)
     execution = execution or best_execution(data.train.images.nbytes)
@@ -120,9 +141,14 @@ def train(
             job.finish()
         except BaseException as error:
             if out is not None and ours.newest_backup(folder / BACKUP)[1]:
-                error.add_note(f"{folder} holds what there was, as far as it came: resume goes on.")
+                error.add_note(f"{folder} holds what was learnt before. {GO_ON}")
             raise
+    if out is not None and record.get("stopped", "").startswith("by hand"):
+        print(f"{folder} holds what was learnt. {GO_ON}", file=sys.stderr)
     return records.Run(record, None if out is None else folder, job.final)
+
+
+GO_ON = "Go on from there with resume=True (--resume)."
 
 
 def _checked_epochs(epochs, recipe):
@@ -137,12 +163,37 @@ def _checked_epochs(epochs, recipe):
         raise
 
 
+def _checked_callbacks(callbacks, recipe):
+    """Return callbacks as a list; refuse what is none, and what the recipe would overwrite."""
+    expected = "Expected `callbacks` to be an iterable of Keras callbacks"
+    try:
+        found = list(callbacks)
+    except TypeError:
+        raise TypeError(f"{expected}. Received: {callbacks!r}") from None
+    kinds = (keras.callbacks.ReduceLROnPlateau,)
+    sets, instead = "epoch", "a LearningRateScheduler can set the rate of each epoch"
+    if recipe.by_step:
+        kinds += (keras.callbacks.LearningRateScheduler,)
+        sets, instead = "step", "change `schedule`, `peak`, `warmup` or `anneal` of the recipe"
+    for callback in found:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(f"{expected}. Received: {callback!r} among them")
+        if isinstance(callback, kinds):
+            raise ValueError(
+                f"Expected `callbacks` without any that the recipe {recipe.name!r} would leave "
+                f"without effect, for it sets the learning rate anew before each {sets}. "
+                f"Received: {type(callback).__name__}; in its place, {instead}"
+            )
+    return found
+
+
 def _describe(model, data, recipe, execution):
     count = count_parameters(model)
     return {
         "model": {
             "id": model.name.lower(),
             "name": model.name,
+            "architecture": architecture(model),
             "trainable_parameters": count.trainable,
             "total_parameters": count.total,
         },
@@ -165,12 +216,12 @@ def _run_folder(out, resume):
     """Make the run's folder, or take the one that is there; without `out`, for a while only."""
     if out is None:
         if resume:
-            raise ValueError("resume: expected the run's folder as `out`. Received: out=None")
+            raise ValueError("Expected the run's folder as `out`, to resume it. Received: out=None")
         with tempfile.TemporaryDirectory() as scratch:
             (Path(scratch) / BEST.parent).mkdir()
             yield Path(scratch)
         return
-    folder = Path(out).expanduser()
+    folder = out
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -187,10 +238,17 @@ def _run_folder(out, resume):
 
 
 def _is_run(folder):
-    """Say whether a folder is a run's, or without files: a `checkpoints/` alone does not tell."""
+    """Say whether a folder is a run's, or without files: a `checkpoints/` alone does not tell.
+
+    A run that was cut while it wrote its first record has left a part of it, and nothing else.
+    """
     if not folder.is_dir():
         return False
-    return (folder / PROGRESS).is_file() or not any(path.is_file() for path in folder.rglob("*"))
+    part = folder / PROGRESS.with_suffix(".part")
+    if (folder / PROGRESS).is_file():
+        return True
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    return not files or (files == [part] and records.is_part(part))
 
 
 @contextmanager
@@ -223,25 +281,85 @@ def _resumed(record, folder):
     if not path.is_file():
         return record
     before = records.load(path).record
-    if not before.get("history", {}).get("loss"):
+    if not before["history"]["loss"]:
         return record  # There is nothing to go on with.
-    wanted = json.loads(json.dumps(record))
-    differs = [key for key in wanted if key not in _MAY_DIFFER and before.get(key) != wanted[key]]
-    if differs:
-        told = "; ".join(f"{key}: then {before.get(key)}, now {wanted[key]}" for key in differs)
-        raise ValueError(f"Expected what the run in {folder} was started with. Received {told}")
+    _check_same(before, json.loads(json.dumps(record)), folder)
     if _is_finished(folder, record["epochs"]):
         return records.load(folder).record
-    finished, _ = ours.newest_backup(folder / BACKUP)
-    history = {name: values[:finished] for name, values in before["history"].items()}
-    resumed = [*before.get("resumed", []), {"epoch": finished, "at": record["started"]}]
-    epochs = max(finished, record["epochs"])
+    finished, kept = _last_whole(before, folder)
     return record | {
-        "epochs": epochs,
-        "history": history,
+        "epochs": max(finished, record["epochs"]),
+        "history": {name: values[:finished] for name, values in before["history"].items()},
+        "checkpoints": kept,
         "started": before["started"],
-        "resumed": resumed,
+        "resumed": [*before.get("resumed", []), {"epoch": finished, "at": record["started"]}],
     }
+
+
+def _check_same(before, record, folder):
+    """Refuse to go on with a run that was started in another way, and say what differs."""
+    try:
+        before = before | {"recipe": Recipe.from_dict(before["recipe"]).as_dict()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected the run in {folder} to have a recipe that this version knows. "
+            f"Received: {before['recipe']}"
+        ) from error
+    wanted = {name: value for name, value in record.items() if name not in _MAY_DIFFER}
+    told = []
+    for name, then, now_ in _differences(before, wanted):
+        told.append(f"{name}: then {then}, now {now_}")
+        if name == "model.architecture":
+            told.append("the network's layers, their settings or their connections are others")
+            versions = [each.get("environment", {}).get("keras") for each in (before, record)]
+            if versions[0] != versions[1]:
+                told.append("or said otherwise by Keras {1} than by Keras {0}".format(*versions))
+    if told:
+        raise ValueError(
+            f"Expected what the run in {folder} was started with. Received: {'; '.join(told)}"
+        )
+
+
+def _differences(then, now, name=""):
+    """Yield the fields in which two records differ, with both values; an older one lacks some."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in now:
+            if key in then:
+                yield from _differences(then[key], now[key], f"{name}.{key}" if name else key)
+    elif then != now:
+        yield name, then, now
+
+
+def _last_whole(before, folder):
+    """Return from which epoch's end a run can go on, and what is kept of then; 0: from the start.
+
+    A backup counts with the best model of its epoch, both as they were written.
+    """
+    history, kept, bad = before["history"], before.get("checkpoints"), None
+    for epochs, path in ours.backups(folder / BACKUP):
+        if not 0 < epochs <= len(history["loss"]):
+            continue  # It is none of this run's.
+        best = best_epoch({"val_accuracy": history["val_accuracy"][:epochs]})
+        if kept is None:  # Version 0.1.0 did not say what it had written.
+            kept = _kept_before(epochs, path, best, folder / BEST)
+        if dict(kept["last_epoch"]).get(epochs) != ours.sha256(path.read_bytes()):
+            bad = bad or path
+        elif not ours.find_best(folder / BEST, dict(kept["best"]).get(best)):
+            bad = bad or folder / BEST
+        else:
+            if bad is not None:
+                told = f"{bad} is damaged or gone: the run goes on after epoch {epochs}."
+                warnings.warn(told, stacklevel=4)
+            upto = {name: [each for each in kept[name] if each[0] <= epochs] for name in kept}
+            return epochs, upto
+    if bad is not None:
+        raise ours.damaged(bad, folder / BACKUP)
+    return 0, {"best": [], "last_epoch": []}
+
+
+def _kept_before(epochs, path, best, best_path):
+    kept = [[best, ours.sha256(best_path.read_bytes())]] if records.is_whole(best_path) else []
+    return {"best": kept, "last_epoch": [[epochs, ours.sha256(path.read_bytes())]]}
 
 
 def _is_finished(folder, epochs):
@@ -250,33 +368,3 @@ def _is_finished(folder, epochs):
         return False
     record = records.load(folder).record
     return "stopped" not in record and len(record["history"]["loss"]) >= epochs
-
-
-def _check_fit(model, data):
-    images, classes = data.image_shape, data.num_classes
-    expected = f"Expected a model for images of {images} and {classes} classes"
-    try:
-        (_, *wanted), (_, given_classes) = model.input_shape, model.output_shape
-    except (AttributeError, TypeError, ValueError):
-        raise ValueError(
-            f"{expected}, with one input and one output. Received: {model!r}"
-        ) from None
-    fits = len(wanted) == len(images) and all(
-        side in (None, given) for side, given in zip(wanted, images, strict=True)
-    )
-    if not fits or given_classes != classes:
-        raise ValueError(
-            f"{expected}. Received: {model.name} for images of {tuple(wanted)} and "
-            f"{given_classes} classes."
-        )
-    last = model.layers[-1]
-    if getattr(getattr(last, "activation", None), "__name__", "") == "linear":
-        raise ValueError(
-            f"{expected} that puts out probabilities: activation='softmax'. "
-            f"Received: {model.name}, whose last layer, {last.name}, has the activation 'linear'"
-        )
-    if taken := set(LAYERS) & {layer.name for layer in model.layers}:
-        raise ValueError(
-            "Expected a model without preprocessing of its own, which `train` adds. "
-            f"Received: {model.name} with layers named {', '.join(sorted(taken))}"
-        )
