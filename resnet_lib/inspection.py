@@ -7,6 +7,7 @@ model whose layers are named otherwise is one stage.
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -32,18 +33,18 @@ class ParameterCount:
     non_trainable: int
 
     @property
-    def total(self):
+    def total(self) -> int:
         """All parameters, the moving statistics of batch normalisation among them."""
         return self.trainable + self.non_trainable
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.total:,} parameters: {self.trainable:,} trainable, "
             f"{self.non_trainable:,} not trainable"
         )
 
 
-def count_parameters(model):
+def count_parameters(model: keras.Layer) -> ParameterCount:
     """Count a model's parameters.
 
     Args:
@@ -76,7 +77,7 @@ _KINDS = (
 KINDS = ("kernels", "biases of convolutions", "dense", "BN scale and shift", "BN statistics")
 
 
-def count_by_kind(model):
+def count_by_kind(model: keras.Model) -> dict[str, int]:
     """Count a model's parameters by what they are.
 
     Args:
@@ -90,7 +91,7 @@ def count_by_kind(model):
     """
     found = dict.fromkeys((*KINDS, "other"), 0)
     for layer in dict.fromkeys(node.operation for node in _flat_nodes(model)):
-        for weight in layer.weights:
+        for weight in getattr(layer, "weights", ()):  # An operation, such as x * 2, has none.
             found[_kind(layer, weight.name)] += math.prod(weight.shape)
     return found
 
@@ -112,17 +113,17 @@ class FeatureMap:
     """
 
     stage: str
-    shape: tuple
+    shape: tuple[int | None, ...]
     blocks: int
     layer: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         size = "x".join(str(side) for side in self.shape)
         count = {0: "", 1: ", 1 block"}.get(self.blocks, f", {self.blocks} blocks")
         return f"{self.stage}: {size}{count}"
 
 
-def feature_maps(model, input_shape=None):
+def feature_maps(model: keras.Model, input_shape: Sequence | None = None) -> list[FeatureMap]:
     """List the feature map that each stage puts out, from the first to the last.
 
     Args:
@@ -138,7 +139,7 @@ def feature_maps(model, input_shape=None):
     last, blocks = {}, {}
     for node in _nodes(_at_shape(model, input_shape)):
         name, shape = node.operation.name, node.output_tensors[0].shape
-        stage, block = _stage_and_block(name)
+        stage, block = _stage_and_block(node.operation)
         is_map = len(shape) == 4 and not isinstance(node.operation, layers.InputLayer)
         if is_map and stage != "head":
             last[stage] = (tuple(shape[1:]), name)
@@ -155,13 +156,14 @@ def _has_stages(names):
     return any(name.startswith("stage") for name in names)
 
 
-def _stage_and_block(layer_name):
-    if match := _STAGE.match(layer_name):
+def _stage_and_block(operation):
+    if match := _STAGE.match(operation.name):
         return match.groups()
-    if match := _KERAS_STAGE.match(layer_name):
+    if match := _KERAS_STAGE.match(operation.name):
         return f"stage{int(match[1]) - 1}", match[2]
     for name, pattern in (("stem", _KERAS_STEM), ("head", _KERAS_HEAD)):
-        if pattern.fullmatch(layer_name):
+        # Operations are named after their kind alone: any keras.ops.max_pool is "max_pool".
+        if isinstance(operation, keras.Layer) and pattern.fullmatch(operation.name):
             return name, None
     return OTHER, None
 
@@ -204,7 +206,7 @@ def _flat_nodes(model):
     return nodes
 
 
-def count_multiply_adds(model, input_shape=None):
+def count_multiply_adds(model: keras.Model, input_shape: Sequence | None = None) -> int:
     """Count the multiply-adds of convolutions and dense layers for one image.
 
     Biases, batch normalisation, activations and additions are not counted, as in the papers.
@@ -230,7 +232,10 @@ def _node_multiply_adds(node):
     if isinstance(layer, keras.Model):
         return count_multiply_adds(layer, [tensor.shape[1:] for tensor in node.input_tensors])
     if isinstance(layer, layers.Wrapper):
-        raise ValueError(f"Layers inside a wrapper are not counted. Received: '{layer.name}'")
+        raise ValueError(
+            "Expected layers that are not inside a wrapper, where they are not counted. "
+            f"Received: '{layer.name}'"
+        )
     kernels = _kernels(layer)
     if not kernels:
         return 0
@@ -252,14 +257,14 @@ def _places(shape, layer):
     axes = shape[2:] if channels_first else shape[1:-1]
     if None in axes:
         raise ValueError(
-            f"The multiply-adds of layer '{layer.name}' depend on the size of the image. Expected "
-            "input_shape=(height, width, channels) without None. "
+            f"Expected the height and width at '{layer.name}', on which its multiply-adds depend: "
+            "`input_shape` as (height, width, channels) without None. "
             f"Received: a tensor of shape {tuple(shape)}"
         )
     return math.prod(axes)
 
 
-def receptive_field(model):
+def receptive_field(model: keras.Model) -> dict[str, int]:
     """Say how many pixels of the image, across, one pixel of each stage's feature map can see.
 
     Args:
@@ -282,7 +287,7 @@ def receptive_field(model):
         for tensor in node.output_tensors:
             reach[id(tensor)] = pixels + (kernel - 1) * jump
             step[id(tensor)] = jump * strides
-        stages[_stage_and_block(node.operation.name)[0]] = reach[id(node.output_tensors[0])]
+        stages[_stage_and_block(node.operation)[0]] = reach[id(node.output_tensors[0])]
     outside = ("head", OTHER) if _has_stages(stages) else ()
     return {stage: pixels for stage, pixels in stages.items() if stage not in outside}
 
@@ -291,9 +296,10 @@ def _window(layer):
     """Side of a layer's window and its stride, in pixels of its input; (1, 1) if it has none."""
     if isinstance(layer, (*_TRANSPOSED, layers.UpSampling2D, layers.Resizing)):
         raise ValueError(f"Expected layers that keep or reduce the size. Received: '{layer.name}'")
-    sides = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,)
-    dilation, strides = getattr(layer, "dilation_rate", 1), getattr(layer, "strides", 1)
-    return (max(sides) - 1) * int(np.max(dilation)) + 1, int(np.max(strides))
+    pool = getattr(layer, "pool_size", 1)  # The stride too, where an operation says nothing else.
+    side, dilation = getattr(layer, "kernel_size", pool), getattr(layer, "dilation_rate", 1)
+    strides = getattr(layer, "strides", None) or pool
+    return (int(np.max(side)) - 1) * int(np.max(dilation)) + 1, int(np.max(strides))
 
 
 @dataclass(frozen=True)
@@ -307,14 +313,14 @@ class Signal:
     """
 
     what: str
-    layers: tuple
+    layers: tuple[str, ...]
     values: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.layers)
 
 
-def gradient_norms(model, images, labels):
+def gradient_norms(model: keras.Model, images: np.ndarray, labels: Sequence[int]) -> Signal:
     """Measure the gradient at each layer: the L2 norm of d loss / d kernel.
 
     One step of training as `fit` would take it: batch normalisation uses the batch's statistics;
@@ -351,8 +357,8 @@ def gradient_norms(model, images, labels):
 def _need_tensorflow():
     if keras.backend.backend() != "tensorflow":
         raise NotImplementedError(
-            "Gradients are taken with tf.GradientTape: expected the Keras backend 'tensorflow'. "
-            f"Received: '{keras.backend.backend()}'"
+            "Expected the Keras backend 'tensorflow', with whose tf.GradientTape gradients are "
+            f"taken. Received: {keras.backend.backend()!r}"
         )
 
 
@@ -362,7 +368,13 @@ def _main_path(model):
     return [layer for layer in dict.fromkeys(found) if "shortcut" not in layer.name]
 
 
-def activation_variances(model, images, *, layers_named=r"(relu|add|out)\d*$", training=True):
+def activation_variances(
+    model: keras.Model,
+    images: np.ndarray,
+    *,
+    layers_named: str = r"(relu|add|out)\d*$",
+    training: bool = True,
+) -> Signal:
     """Measure the variance of what chosen layers put out, over batch, pixels and channels.
 
     Args:
@@ -381,7 +393,10 @@ def activation_variances(model, images, *, layers_named=r"(relu|add|out)\d*$", t
     chosen = [node for node in _flat_nodes(model) if re.search(layers_named, node.operation.name)]
     if not chosen:
         some = ", ".join(layer.name for layer in model.layers[:5])
-        raise ValueError(f"No layer's name matches {layers_named!r}. Names begin with: {some}, …")
+        raise ValueError(
+            "Expected `layers_named` to match the name of a layer or operation. "
+            f"Received: {layers_named!r}; names begin with {some}, …"
+        )
     probe = keras.Model(model.input, [node.output_tensors[0] for node in chosen])
     kept = [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
     outputs = probe(keras.ops.convert_to_tensor(images, "float32"), training=training)

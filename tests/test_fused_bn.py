@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import resnet_lib as rl
 from resnet_lib.training import fused_bn as fast
+from resnet_lib.training.network import copied
 
 SIDE, BATCH = 16, 32
 RANDOM = np.random.default_rng(7)
@@ -178,8 +179,8 @@ def test_statistics_are_the_same_after_100_batches():
 # times the rate 1e-3.
 def test_100_steps_of_training_differ_by_rounding_alone():
     model = rl.resnet_v1(SHAPE, 8, form="standard")
-    start = fast._clone(model)
-    reordered, fused = fast._clone(model), fast.speed_up(model)
+    start = copied(model)
+    reordered, fused = copied(model), fast.speed_up(model)
     train(model)
     train(reordered, reverse=True)
     train(fused)
@@ -436,6 +437,7 @@ ON_JAX = """
 import sys, numpy as np
 import resnet_lib as rl
 from resnet_lib.training import fused_bn as fast
+from resnet_lib.training.network import copied
 assert "tensorflow" not in sys.modules
 model = rl.resnet_v1((8, 8, 3), 8)
 quick = fast.speed_up(model)

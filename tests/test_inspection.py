@@ -193,3 +193,30 @@ def test_activation_variances():
     assert signal.values[0] == pytest.approx(np.var(first), rel=1e-4)
     with pytest.raises(ValueError, match=r"'nothing'.*first"):
         rl.activation_variances(model, images, layers_named="nothing")
+
+
+def with_operations():
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="first")(2 * inputs - 1)
+    x = keras.ops.average_pool(keras.ops.max_pool(x, 2), (3, 3), strides=1, padding="same")
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False)(keras.ops.relu(x) + x)
+    x = keras.ops.mean(x[:, 1:], (1, 2))
+    return keras.Model(inputs, layers.Dense(2, activation="softmax", name="last")(x))
+
+
+def test_operations_have_no_weights_and_a_window_where_they_pool():
+    model = with_operations()
+    kinds = {name: count for name, count in rl.count_by_kind(model).items() if count}
+    assert kinds == {"kernels": 3 * 36 + 4 * 36, "biases of convolutions": 4, "dense": 10}
+    # 3x3, 2x2/2, then 3x3 and 3x3 in steps of two
+    assert rl.receptive_field(model) == {"network": 3 + 1 + 4 + 4}
+    assert rl.count_multiply_adds(model) == 256 * 27 * 4 + 64 * 36 * 4 + 8
+    assert rl.feature_maps(model, (32, 32, 3))[-1].shape == (15, 16, 4)
+    images = np.ones((2, 16, 16, 3), "float32")
+    assert len(rl.gradient_norms(model, images, [0, 1])) == 3
+    assert rl.activation_variances(model, images).layers == ("relu", "add")
+
+
+def test_mobilenet_v3_is_counted():
+    model = keras.applications.MobileNetV3Small(input_shape=(32, 32, 3), weights=None, classes=5)
+    assert sum(rl.count_by_kind(model).values()) == model.count_params()

@@ -89,10 +89,10 @@ def prepared(
     exact = _from_last_weights(model)
 
     def changed(layer, config):
-        own = type(layer).__module__.startswith("keras.")
-        if "dtype" in config and keras.backend.is_float_dtype(layer.compute_dtype):
-            # Whatever the policy was when the model was made.
-            config["dtype"] = precision if own and id(layer) not in exact else "float32"
+        config = _in_float32(layer, config)
+        own = all(_is_keras(type(part)) for part in layer._flatten_layers())
+        if config.get("dtype") == "float32" and own and id(layer) not in exact:
+            config["dtype"] = precision
         if isinstance(layer, keras.layers.BatchNormalization):
             wanted = {"momentum": recipe.bn_momentum, "epsilon": recipe.bn_epsilon}
             config |= {name: value for name, value in wanted.items() if value is not None}
@@ -105,6 +105,13 @@ def prepared(
     if images is None:
         return copied(model, changed)
     return with_preprocessing(model, images, recipe.normalize, any_size=any_size, changed=changed)
+
+
+def _in_float32(layer, config):
+    """Set the precision of a layer, whatever the policy was when it was made, but not of counts."""
+    if "dtype" in config and keras.backend.is_float_dtype(layer.compute_dtype):
+        config["dtype"] = "float32"
+    return config
 
 
 def _from_last_weights(model):
@@ -265,6 +272,19 @@ def _graph(model, *, one=False):
 
 def _remade(layer, changed):
     """Return a new layer, or operation, as the configuration of another says when it is changed."""
+    try:
+        new = _from_config(layer, changed)
+    except (NotImplementedError, TypeError) as error:
+        raise ValueError(
+            "Expected layers that can be made anew from their get_config(), as loading a model "
+            f"does: with **kwargs for Layer.__init__ and all of their own arguments. "
+            f"Received: {layer.name} of {type(layer).__name__}"
+        ) from error
+    new.name = layer.name
+    return new
+
+
+def _from_config(layer, changed):
     config = layer.get_config()
     if changed is not None and isinstance(layer, keras.Layer):
         config = changed(layer, config)
@@ -277,11 +297,8 @@ def _remade(layer, changed):
         config["layer"] = keras.saving.serialize_keras_object(inner)
     if type(layer) is keras.layers.Lambda:
         config |= {"output_shape": layer._output_shape, "mask": layer.mask}
-        new = keras.layers.Lambda(**config | {"arguments": layer.arguments})
-    else:
-        new = type(layer).from_config(config)
-    new.name = layer.name
-    return new
+        return keras.layers.Lambda(**config | {"arguments": layer.arguments})
+    return type(layer).from_config(config)
 
 
 def _give_state(original, new):
@@ -299,7 +316,12 @@ def _give_state(original, new):
 def _own_classes(model):
     """Return the classes of layers that are not Keras' own, for layers inside of others."""
     kinds = {type(layer) for layer in model._flatten_layers()}
-    return {kind.__name__: kind for kind in kinds if not kind.__module__.startswith("keras.")}
+    return {kind.__name__: kind for kind in kinds if not _is_keras(kind)}
+
+
+def _is_keras(kind):
+    """Say whether a class of layers is Keras' own, and what it computes as well."""
+    return kind.__module__.startswith("keras.") and kind is not keras.layers.Lambda
 
 
 def is_graph(layer: Any) -> bool:
@@ -321,7 +343,7 @@ def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def checked(model: Any) -> keras.Model:
-    """Return a model whose layers can be walked through; ValueError, with how to mend it, if not."""
+    """Return a model whose layers can be walked through; ValueError, with what to do, if not."""
     mend = ""
     if isinstance(model, keras.Model) and not is_graph(model):
         mend = (
@@ -353,14 +375,18 @@ def check_model(model: Any, data: Dataset, recipe: Recipe) -> None:
     fed = preprocessing(images[:: math.ceil(len(images) / 1000)], recipe.normalize)(_shown(images))
     probe = copied(model, _in_float32, keras.Input(fed.shape[1:], dtype="float32"))
     noted = _noting(probe)
-    results = [keras.ops.convert_to_numpy(probe(fed))]
+    results = [keras.ops.convert_to_numpy(probe(fed, training=False))]
     before = list(noted)
     noted.clear()
     _disturb(probe)
-    results.append(keras.ops.convert_to_numpy(probe(fed)))
+    results.append(keras.ops.convert_to_numpy(probe(fed, training=False)))
     _check_probabilities(model, results)
     # What other weights leave as it was comes before all weights.
-    first = [seen for seen, then in zip(noted, before, strict=True) if seen == then]
+    first = [
+        (name, seen)
+        for (name, seen), (_, then) in zip(noted, before, strict=True)
+        if np.array_equal(seen, then, equal_nan=True)
+    ]
     _check_pixels(model, first, _mean_and_spread(fed), recipe)
 
 
@@ -401,12 +427,6 @@ def _shown(images):
     some = images[np.linspace(0, len(images) - 1, PICTURES).astype(int)]
     greys = np.linspace(0, 255, PICTURES).reshape(-1, 1, 1, 1)
     return np.concatenate([some, np.broadcast_to(greys, some.shape)]).astype("float32")
-
-
-def _in_float32(layer, config):
-    if "dtype" in config and keras.backend.is_float_dtype(layer.compute_dtype):
-        config["dtype"] = "float32"
-    return config
 
 
 def _noting(model):
