@@ -10,6 +10,7 @@ command line, when a command needs them. The rest of the package is imported whe
 """
 
 from importlib import import_module
+from typing import Any
 
 from . import runtime
 
@@ -31,20 +32,20 @@ _MODULES += ("models", "paper", "plots", "recipes", "records", "runtime", "sched
 _MODULES += ("zoo",)
 # What had another name in 0.1.0.
 _RENAMED = {
-    "arguments": "checks",
-    "batches": "training.batches",
-    "budget": "training.budget; rl.training.for_budget",
-    "callbacks": "training.callbacks",
-    "execution": "training: rl.training.Execution, rl.training.best_execution",
-    "fast": "training: rl.training.speed_up",
-    "fitting": "training.fit",
-    "preparation": "training.network",
+    "arguments": "rl.checks",
+    "batches": "rl.training.batches",
+    "budget": "rl.training.budget, its function rl.training.for_budget",
+    "callbacks": "rl.training.callbacks",
+    "execution": "rl.training.Execution and rl.training.best_execution",
+    "fast": "rl.training.speed_up",
+    "fitting": "rl.training.fit",
+    "preparation": "rl.training.network",
 }
 
-__all__ = sorted([*_HOMES, *_MODULES, "profile", "runtime", "set_profile"])
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     if name in _MODULES:
@@ -53,9 +54,9 @@ def __getattr__(name):
         from importlib.metadata import version
 
         return version("resnet-lib")
-    now = f"; it is now rl.{_RENAMED[name]}" if name in _RENAMED else ""
+    now = f"; it is now {_RENAMED[name]}" if name in _RENAMED else ""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{now}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*__all__, "__version__"]
