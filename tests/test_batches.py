@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from small import PICTURES
+from small import PICTURES, net
 
 from resnet_lib import training
 from resnet_lib.datasets.base import Dataset, Split
@@ -110,7 +110,7 @@ def test_each_epoch_of_a_run_has_the_pictures_of_that_epoch(kind, monkeypatch):
     data = Dataset(part, part, part, tuple("abcdefghij"), "noise")
     recipe = replace(ONE_CYCLE, epochs=4, batch_size=8, sizes=((0.5, 0.75), (1, 1)))
     execution = Execution(data_on_device=kind is Places)
-    training.train(small_net(), data, recipe, execution=execution, progress=False)
+    training.train(net(), data, recipe, execution=execution, progress=False)
     assert set(seen) == {(0, 12), (1, 12), (2, 16), (3, 16)}
     assert all(seen.count(each) >= 3 for each in seen)
 

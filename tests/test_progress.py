@@ -1,5 +1,7 @@
 """What is shown while a run is trained."""
 
+import os
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +25,25 @@ def test_a_figure_that_cannot_be_drawn_does_not_end_the_training(monkeypatch):
     for act in (lambda: live.draw(""), live.close):
         with pytest.warns(UserWarning, match="no font"):
             act()
+
+
+@pytest.mark.parametrize("kind", [progress.Bar, progress.Lines])
+@pytest.mark.parametrize("lost", ["unread", "full"])
+def test_lines_that_cannot_be_written_do_not_end_the_training(kind, lost, monkeypatch):
+    """A bar is shown where stderr is a terminal, even where stdout goes into `| head`."""
+    if lost == "full":
+        stdout = open("/dev/full", "w")  # noqa: SIM115
+    else:
+        reading, writing = os.pipe()
+        os.close(reading)
+        stdout = os.fdopen(writing, "w")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    shown = kind(SHORT, 4, (0, 2))
+    for epoch in range(2):
+        shown.on_epoch_begin(epoch)
+        shown.on_epoch_end(epoch, dict.fromkeys(callbacks.Recorder.NAMES, 0.5))
+    shown.close()
+    stdout.close()  # Python does so when it ends.
 
 
 NOTEBOOK = """

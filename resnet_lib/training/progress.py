@@ -3,11 +3,13 @@
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 
 import keras
 from tqdm import tqdm
 
 from .. import plots, runtime
+from ..recipes import Recipe
 
 
 class Progress(keras.callbacks.Callback):
@@ -22,17 +24,17 @@ class Progress(keras.callbacks.Callback):
         epochs: (first, last): zero-based number of the first epoch, and how many there are.
     """
 
-    def __init__(self, recipe, steps, epochs):
+    def __init__(self, recipe: Recipe, steps: int, epochs: tuple[int, int]):
         super().__init__()
         self.recipe, self.steps = recipe, steps
         self.first, self.last = epochs
         self.before = 0
 
-    def work(self, epoch):
+    def work(self, epoch: int) -> float:
         """Return the work of one step of an epoch."""
         return self.recipe.size(epoch) ** 2
 
-    def total(self):
+    def total(self) -> float:
         """Return the work of the epochs that are left."""
         return sum(self.steps * self.work(epoch) for epoch in range(self.first, self.last))
 
@@ -40,12 +42,12 @@ class Progress(keras.callbacks.Callback):
         """Remember the epoch."""
         self.epoch, self.before = epoch, -1
 
-    def steps_since(self, batch):
+    def steps_since(self, batch: int) -> int:
         """Return the steps since it was asked before."""
         since, self.before = batch - self.before, batch
         return since
 
-    def close(self):
+    def close(self) -> None:
         """Leave the screen in order; called once, whatever happened."""
 
 
@@ -94,7 +96,7 @@ class LiveFigure(Progress):
     Drawing takes at most about a fiftieth of the time.
     """
 
-    def __init__(self, *args, history, name, source):
+    def __init__(self, *args, history: Mapping[str, list], name: str, source: str):
         super().__init__(*args)
         from IPython.display import display
 
@@ -104,7 +106,7 @@ class LiveFigure(Progress):
         self.next_drawing = self.started + 1
         self.shown = display(self.figure(""), display_id=True)
 
-    def figure(self, title):
+    def figure(self, title: str) -> plots.Figure:
         """Return the picture of now."""
         return plots.progress(
             self.history, self.recipe, self.last, name=self.name, title=title, losses=self.losses
@@ -117,21 +119,21 @@ class LiveFigure(Progress):
         if time.perf_counter() > self.next_drawing:
             self.draw(self.time_left())
 
-    def draw(self, title):
+    def draw(self, title: str) -> None:
         """Draw, and say when the next drawing is due."""
         start = time.perf_counter()
         self.show(title)
         end = time.perf_counter()
         self.next_drawing = end + max(2.0, 50 * (end - start))
 
-    def show(self, title):
+    def show(self, title: str) -> None:
         """Put the picture of now in the place of the one before; training goes on without it."""
         try:
             self.shown.update(self.figure(title))
         except Exception as error:
             warnings.warn(f"The figure cannot be drawn: {error!r}", stacklevel=2)
 
-    def time_left(self):
+    def time_left(self) -> str:
         """Return which epoch it is and how long the rest will take."""
         seconds = (time.perf_counter() - self.started) * (self.total() / self.done - 1)
         return f"epoch {self.epoch + 1} of {self.last}, {tqdm.format_interval(seconds)} left"
@@ -142,7 +144,7 @@ class LiveFigure(Progress):
         self.show(self.source)
 
 
-def line(epoch, epochs, logs):
+def line(epoch: int, epochs: int, logs: Mapping[str, float]) -> str:
     """Return an epoch's numbers in a line."""
     return (
         f"epoch {epoch + 1}/{epochs}: loss {logs['loss']:.3f}, accuracy {logs['accuracy']:.3f}, "
@@ -150,7 +152,7 @@ def line(epoch, epochs, logs):
     )
 
 
-def progress(*args, history, name, source):
+def progress(*args, history: Mapping[str, list], name: str, source: str) -> Progress:
     """Return the way of showing progress that suits where the output goes."""
     if in_notebook():
         return LiveFigure(*args, history=history, name=name, source=source)
@@ -158,7 +160,7 @@ def progress(*args, history, name, source):
     return (Bar if open_stderr and sys.stderr.isatty() else Lines)(*args)
 
 
-def in_notebook():
+def in_notebook() -> bool:
     """Say whether this is a Jupyter kernel, which can change a picture that it has shown."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
