@@ -17,7 +17,7 @@ from ..datasets.resize import resized
 from ..recipes import MOST_EPOCHS, ONE_CYCLE, Recipe
 from .fit import Job, unchanged
 from .machine import Execution, best_execution
-from .network import with_preprocessing
+from .network import check_model, float32, with_preprocessing
 
 # The sizes to train at, from the best result to the least time, and from how many epochs on a plan
 # is taken. A full-size epoch teaches more than a small one, until there are many.
@@ -49,6 +49,7 @@ class Cost:
         )
 
 
+@float32()
 def for_budget(
     minutes: float,
     model: keras.Model,
@@ -77,6 +78,7 @@ def for_budget(
             that takes.
     """
     checks.number("minutes", minutes, above=0, most=MOST_MINUTES)
+    check_model(model, data, recipe)
     execution = execution or best_execution(data.train.images.nbytes)
     plans = (recipe.sizes,)
     if recipe.schedule == "one_cycle":
