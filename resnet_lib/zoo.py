@@ -1,16 +1,18 @@
 """Networks that the project has trained: they come with the library, each beside its record."""
 
+from typing import Any
+
 from . import checks, records
 
 SUFFIX = ".keras"
 
 
-def names():
+def names() -> tuple[str, ...]:
     """Return the names of the trained networks, such as "resnet20v1-cifar10": tuple of str."""
     return tuple(sorted(path.stem for path in records.RECORDED.glob(f"*{SUFFIX}")))
 
 
-def load_trained(name):
+def load_trained(name: str) -> Any:
     """Load a trained network.
 
     Args:
@@ -26,7 +28,7 @@ def load_trained(name):
     return _run(name).load_model()
 
 
-def card(name):
+def card(name: str) -> str:
     """Return what there is to know of a trained network, as text of a few lines.
 
     It is made from the network's record, `records.recorded()[name]`.

@@ -306,18 +306,19 @@ def _check_same(before, record, folder):
             f"Received: {before['recipe']}"
         ) from error
     wanted = {name: value for name, value in record.items() if name not in _MAY_DIFFER}
-    told = []
-    for name, then, now_ in _differences(before, wanted):
-        told.append(f"{name}: then {then}, now {now_}")
-        if name == "model.architecture":
-            told.append("the network's layers, their settings or their connections are others")
-            versions = [each.get("environment", {}).get("keras") for each in (before, record)]
-            if versions[0] != versions[1]:
-                told.append("or said otherwise by Keras {1} than by Keras {0}".format(*versions))
-    if told:
-        raise ValueError(
-            f"Expected what the run in {folder} was started with. Received: {'; '.join(told)}"
-        )
+    told = [f"{name}: then {then}, now {now}" for name, then, now in _differences(before, wanted)]
+    if not told:
+        return
+    if any(each.startswith("model.architecture: ") for each in told):
+        told.append("the network's layers, their settings or their connections are others")
+        notes = _differences(before.get("notes", {}), record["notes"], "notes")
+        told += [f"{name}: then {then}, now {now}" for name, then, now in notes]
+        versions = [each.get("environment", {}).get("keras") for each in (before, record)]
+        if versions[0] != versions[1]:
+            told.append("or Keras {1} describes them otherwise than Keras {0}".format(*versions))
+    raise ValueError(
+        f"Expected what the run in {folder} was started with. Received: {'; '.join(told)}"
+    )
 
 
 def _differences(then, now, name=""):
