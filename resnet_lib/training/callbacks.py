@@ -37,7 +37,7 @@ class StepRate(keras.callbacks.Callback):
     def __init__(self, recipe: Recipe, steps: int):
         super().__init__()
         self.recipe, self.steps = recipe, steps
-        self.last, self.watched = None, True
+        self.last, self.told = None, False
 
     def on_epoch_begin(self, epoch, logs=None):
         """Remember where the epoch starts."""
@@ -45,16 +45,20 @@ class StepRate(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Set the rate."""
-        if self.watched and self.last is not None and rate(self.model) != self.last:
-            self.watched = False
+        if self.last is not None and not self.told:
+            self._look(rate(self.model))
+        self.last = self.recipe.rate(self.first + batch, self.steps)
+        self.model.optimizer.learning_rate = self.last
+
+    def _look(self, found):
+        if not math.isclose(found, self.last, rel_tol=1e-5):
+            self.told = True
             warnings.warn(
-                f"A callback has set the learning rate to {rate(self.model):g}, which the recipe "
+                f"A callback has set the learning rate to {found:g}, which the recipe "
                 f"{self.recipe.name!r} had set to {self.last:g}, and sets anew before each step: "
                 "change the recipe in its place.",
                 stacklevel=2,
             )
-        self.model.optimizer.learning_rate = self.recipe.rate(self.first + batch, self.steps)
-        self.last = rate(self.model) if self.watched else None
 
 
 def rate(model: keras.Model) -> float:

@@ -224,7 +224,8 @@ class Job:
         test, results = self.data.test, {}
         if "stopped" not in self.record:
             results["test_accuracy_last"] = accuracy(self._tested(test), test)
-        if self.best_epoch is not None:
+        best = best_epoch(self.history)
+        if best is not None:
             self.trained.load_weights(self.folder / BEST)
         found = self._tested(test)
         results["test_accuracy_best"] = accuracy(found, test)
@@ -233,17 +234,12 @@ class Job:
             mirrored = Split(test.images[:, :, ::-1], test.labels)
             found = found + probabilities(self.final, mirrored)
             results["test_accuracy_flip"] = accuracy(found, test)
-        return results | {"best_epoch": self.best_epoch, "chosen_on": "validation"}
+        return results | {"best_epoch": best, "chosen_on": "validation"}
 
     def _tested(self, split):
         """Return what the final model puts out with the weights of the one that is trained."""
         self.final.set_weights(self.trained.get_weights())
         return probabilities(self.final, split)
-
-    @property
-    def best_epoch(self) -> int | None:
-        """Number, from 1, of the epoch with the best validation accuracy; None before the first."""
-        return best_epoch(self.history)
 
 
 def best_epoch(history: dict[str, list]) -> int | None:
