@@ -404,6 +404,12 @@ def two_outputs():
     return keras.Model(inputs, [head(inputs), head(conv(inputs))], name="fork")
 
 
+def frozen(model):
+    model.trainable = False
+    model.layers[-1].trainable = True  # Keras still trains nothing: the model's word counts.
+    return model
+
+
 NO_MODELS = {
     "text": (lambda: "resnet20", "'resnet20'"),
     "layer": (lambda: layers.Dense(10), "Dense"),
@@ -412,6 +418,8 @@ NO_MODELS = {
     "two inputs": (two_inputs, "pair with 2 inputs, left, right"),
     "two outputs": (two_outputs, "fork with 2 outputs.*outputs.0."),
     "map": (lambda: built(lambda x: layers.Dense(10, "softmax")(x)), r"outputs of \(16, 16, 10\)"),
+    "frozen": (lambda: frozen(net()), "small, in which none can be trained"),
+    "name": (lambda: built(lambda x: head(layers.ReLU(name="scale")(x))), "odd with scale"),
     "unready": (lambda: built(lambda x: head(Unready(3)(x)), "odd"), "unready.* of Unready"),
 }
 

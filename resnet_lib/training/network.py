@@ -19,9 +19,10 @@ LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
 KERNELS = {"kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"}
 REGULARIZERS = KERNELS | {"bias_regularizer", "gamma_regularizer", "beta_regularizer"}
 
-# How much other than the pixels that are fed in what the first layers with weights see may be: the
-# share of the spread, and by how many spreads further from 0 the mean. Tried with small networks:
-# within these bounds they learn as well as without, and x / 255 is far outside.
+# How far from the pixels that are fed in what the first layers with weights see may be: by which
+# factors in spread, and by how many spreads further from 0 in the mean. Chosen by trying scales and
+# shifts with small networks: within these bounds they learn, at a lower rate if need be; with
+# x / 255 or a mean of 100 taken off they stay near chance.
 SPREAD = (1 / 4, 6)
 SHIFT = 2.25
 PICTURES = 4
@@ -388,6 +389,11 @@ def check_model(model: Any, data: Dataset, recipe: Recipe) -> None:
         if np.array_equal(seen, then, equal_nan=True)
     ]
     _check_pixels(model, first, _mean_and_spread(fed), recipe)
+    if taken := set(LAYERS[1:]) & {layer.name for layer in model.layers}:
+        raise ValueError(
+            "Expected a model without layers of the names that `train` gives to those that it "
+            f"adds. Received: {model.name} with {', '.join(sorted(taken))}: call them otherwise"
+        )
 
 
 def _check_ends(model):
@@ -402,6 +408,11 @@ def _check_ends(model):
         raise ValueError(
             f"{expected}{model.name} with {len(model.outputs)} outputs: take the one to train, "
             "as keras.Model(model.inputs, model.outputs[0])"
+        )
+    if not model.trainable_weights:
+        raise ValueError(
+            f"Expected a model with weights to train. Received: {model.name}, in which none can be "
+            "trained: where they are frozen, set model.trainable = True, then freeze single layers"
         )
 
 
