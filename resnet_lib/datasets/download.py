@@ -41,9 +41,10 @@ def find(name: str, data_dir: Path | str | None, mend: str) -> Path | None:
     if data_dir is not None:
         return _given(name, data_dir, mend)
     named = _named()
-    places = [] if named is None else [inside(named, name)]
-    places.append(cache_folder() / name)
-    return next((place for place in places if place.is_dir()), None)
+    if named is not None and inside(named, name).is_dir():
+        return inside(named, name)
+    cached = cache_folder() / name
+    return cached if cached.is_dir() else None
 
 
 def not_found(
