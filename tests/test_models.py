@@ -72,5 +72,5 @@ def test_dropout_stands_before_the_last_layer_and_changes_no_weight():
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 2, float("nan"), "0.5", None])
 def test_dropout_out_of_range(rate):
-    with pytest.raises(ValueError, match="Expected `dropout` .* at least 0, below 1"):
+    with pytest.raises(ValueError, match=r"Expected `dropout` .* at least 0, below 1"):
         models.build("resnet8v1", SHAPE, dropout=rate)
