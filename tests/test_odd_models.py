@@ -99,6 +99,10 @@ def one_hot_levels(x):
     return head(conv(levels))
 
 
+def levels_by_a_layer(x):
+    return head(conv(layers.Rescaling(1, dtype="int32")(8 * x) / 8))
+
+
 def table_of_levels(x):
     levels = layers.Discretization(bin_boundaries=[0.25, 0.5, 0.75])(x[..., 0])
     return head(conv(layers.Embedding(4, 3)(levels)))
@@ -163,6 +167,7 @@ def augmented(x):
 ODD = {
     "shortcut by hand": shortcut_by_hand,
     "grey levels": grey_levels,
+    "levels by a layer": levels_by_a_layer,
     "one hot": one_hot_levels,
     "table": table_of_levels,
     "adapted": adapted,
