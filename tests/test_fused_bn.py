@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import resnet_lib as rl
 from resnet_lib.training import fused_bn as fast
-from resnet_lib.training.network import copied
+from resnet_lib.training.copies import copied
 
 SIDE, BATCH = 16, 32
 RANDOM = np.random.default_rng(7)
@@ -437,7 +437,7 @@ ON_JAX = """
 import sys, numpy as np
 import resnet_lib as rl
 from resnet_lib.training import fused_bn as fast
-from resnet_lib.training.network import copied
+from resnet_lib.training.copies import copied
 assert "tensorflow" not in sys.modules
 model = rl.resnet_v1((8, 8, 3), 8)
 quick = fast.speed_up(model)

@@ -12,7 +12,7 @@ from types import MethodType
 
 import keras
 
-from .network import checked, copied, layers_of
+from .copies import checked, copied, layers_of
 
 _FUSED_DTYPES = ("float16", "bfloat16", "float32")
 
