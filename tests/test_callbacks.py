@@ -105,9 +105,10 @@ def test_the_rate_of_each_step_is_the_recipes():
 
 
 def test_the_examples_rate_is_the_schedulers_not_the_plateaus():
-    """The validation loss of a frozen net never falls, so that the plateau's callback acts."""
+    """The loss never falls, for the last layer ignores the others: the plateau's callback acts."""
     model, after = net(), []
-    model.trainable = False
+    model.layers[-1].set_weights([np.zeros((8, 10)), np.zeros(10)])
+    model.layers[-1].trainable = False
 
     class Rates(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -195,6 +196,22 @@ def test_what_a_callback_changes_stays_where_sizes_change_and_in_a_resumed_run(c
     first = net().trainable_variables[0].numpy()
     for epoch, kernel in enumerate(kernels):
         np.testing.assert_allclose(kernel, 2**epoch * first, rtol=1e-4)
+    assert len(kernels) == 3
+
+
+def test_what_a_callback_changes_at_a_sizes_end_stays_too():
+    kernels = []
+
+    class Doubling(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            kernels.append(self.model.trainable_variables[0].numpy())
+
+        def on_train_end(self, logs=None):
+            self.model.trainable_variables[0].assign(2 * kernels[-1])
+
+    train(recipe=STILL, callbacks=[Doubling()])
+    for size, kernel in enumerate(kernels):
+        np.testing.assert_allclose(kernel, 2**size * kernels[0], rtol=1e-4)
     assert len(kernels) == 3
 
 

@@ -145,15 +145,16 @@ class InMemory(io.BytesIO):
     knows a file's kind by how its name ends.
 
     Args:
-        name: the file's name.
+        path: where the file would lie.
+        content: what is in it.
     """
 
-    def __init__(self, name: str):
-        super().__init__()
-        self.ending = name
+    def __init__(self, path: Path, content: bytes = b""):
+        super().__init__(content)
+        self.path = path
 
     def __str__(self):
-        return self.ending
+        return str(self.path)
 
 
 def sha256(content: bytes) -> str:
@@ -190,7 +191,7 @@ class Best(keras.callbacks.Callback):
         """Save, if it is the best."""
         if self.accuracies and logs["val_accuracy"] <= max(self.accuracies):
             return
-        file = InMemory(self.path.name)
+        file = InMemory(self.path)
         if self.averaged:
             self.averaged.on_test_begin()
         self.model.save(file)
@@ -236,7 +237,7 @@ class Backup(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Save, then remove the backup before the one before."""
         path = backup_of(self.folder, epoch + 1)
-        file = InMemory(path.name)
+        file = InMemory(path)
         self.model.save_weights(file)
         self.kept[:] = [*self.kept, [epoch + 1, sha256(file.getbuffer())]][-2:]
         self.save()
@@ -270,7 +271,7 @@ def restore(model: keras.Model, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # So Keras tells what it has left out.
-            model.load_weights(path)
+            model.load_weights(InMemory(path, path.read_bytes()))
     except Exception as error:  # Keras has no error of its own for this.
         raise damaged(path, path.parent) from error
 

@@ -73,10 +73,10 @@ class Job:
         """Run the epochs that are left; an interruption ends them and is noted."""
         self.record, self.folder, self.history = record, folder, record["history"]
         self.kept = record.setdefault("checkpoints", {"best": [], "last_epoch": []})
-        self._save_progress()  # From here on, the folder can be told from others.
         done = len(self.history["loss"])
         if done:
             ours.restore(self.trained, ours.backup_of(folder / BACKUP, done))
+        self._save_progress()  # From here on, the folder can be told from others.
         epochs = done, self.record["epochs"]
         steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
         names = dict(name=self.model.name, source=self.data.source)
@@ -211,9 +211,9 @@ class Job:
         self.record["finished"] = now()
         self.record["results"] = self._results()
         del self.record["checkpoints"]  # It says what a resumed run goes on from, not what was.
-        file = ours.InMemory(records.MODEL)
+        file = ours.InMemory(self.folder / records.MODEL)
         self.final.save(file)
-        records.write(self.folder / records.MODEL, file.getbuffer())
+        records.write(file.path, file.getbuffer())
         records.save(self.record, self.folder)
         finished = "stopped" not in self.record and len(self.history["loss"]) == self.recipe.epochs
         if finished:  # There is nothing to go on with.
