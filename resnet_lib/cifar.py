@@ -174,7 +174,7 @@ def resnet_v2(
 ) -> keras.Model:
     """Build a pre-activation ResNet: 9n+2 layers of bottleneck blocks, or 6n+2 of basic ones.
 
-    Bottleneck stages put out 64, 128 and 256 channels. Their mid-widths are 16, 64 and 128 in the
+    Bottleneck stages output 64, 128 and 256 channels. Their mid-widths are 16, 64 and 128 in the
     form "example" and 16, 32 and 64 in the form "paper". Basic stages have 16, 32 and 64 channels.
     The paper's 110-layer network is basic; its 164 and 1001-layer networks are bottleneck.
 

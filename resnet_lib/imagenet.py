@@ -77,7 +77,7 @@ def resnet(
         depth: layers with weights, not counting projections: 18, 34, 50, 101 or 152.
         num_classes: classes of the softmax at the end.
         form: "applications", "paper" or "v1.5", see `FORMS`; 18 and 34 have "paper" only.
-        include_top: whether pooling and softmax are there. Without them the model puts out the last
+        include_top: whether pooling and softmax are there. Without them the model outputs the last
             stage's feature map.
         weights: None for random ones, or "imagenet" for those that keras.applications downloads;
             they go with the form "applications", 3 channels and, with the top, 1000 classes, and

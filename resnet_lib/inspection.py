@@ -103,13 +103,13 @@ def _kind(layer, weight):
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """The feature map that a stage puts out.
+    """The feature map that a stage outputs.
 
     Attributes:
         stage: "stem", "stage1", … as the layers are named.
         shape: (height, width, channels) in pixels and channels; None where it is not known.
         blocks: number of residual blocks in the stage; 0 in the stem.
-        layer: name of the layer that puts it out.
+        layer: name of the layer that outputs it.
     """
 
     stage: str
@@ -124,7 +124,7 @@ class FeatureMap:
 
 
 def feature_maps(model: keras.Model, input_shape: Sequence | None = None) -> list[FeatureMap]:
-    """List the feature map that each stage puts out, from the first to the last.
+    """List the feature map that each stage outputs, from the first to the last.
 
     Args:
         model: a Keras functional model.
@@ -375,7 +375,7 @@ def activation_variances(
     layers_named: str = r"(relu|add|out)\d*$",
     training: bool = True,
 ) -> Signal:
-    """Measure the variance of what chosen layers put out, over batch, pixels and channels.
+    """Measure the variance of what chosen layers output, over batch, pixels and channels.
 
     Args:
         model: a Keras functional model.

@@ -311,7 +311,7 @@ def gradient_norm(model: keras.Model, images: np.ndarray, labels: np.ndarray) ->
 
 @styled
 def feature_maps(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> Figure:
-    """Draw the feature map that each stage puts out as a box, to scale.
+    """Draw the feature map that each stage outputs as a box, to scale.
 
     Height goes up and channels go to the right, to one scale; width goes back, foreshortened.
 

@@ -30,13 +30,20 @@ def rooms():
 def imported(name, path):
     """Yield the modules of the package that a module imports, at its top or in a function."""
     package = name.split(".") if path.name == "__init__.py" and name else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_hints = {inner for node in ast.walk(tree) if is_for_hints(node) for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and node not in for_hints:
             base = package[: len(package) - node.level + 1]
             base = [*base, *(node.module.split(".") if node.module else [])]
             for alias in node.names:
                 whole = ".".join([*base, alias.name])
                 yield whole if whole in rooms() else ".".join(base)
+
+
+def is_for_hints(node):
+    """Say whether a node is `if TYPE_CHECKING:`, below which nothing is imported."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def arrows():

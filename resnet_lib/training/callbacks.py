@@ -16,12 +16,15 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from .. import records
-from ..recipes import Recipe
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
 
 
 class StepRate(keras.callbacks.Callback):
@@ -34,7 +37,7 @@ class StepRate(keras.callbacks.Callback):
         steps: steps in an epoch.
     """
 
-    def __init__(self, recipe: Recipe, steps: int):
+    def __init__(self, recipe: "Recipe", steps: int):
         super().__init__()
         self.recipe, self.steps = recipe, steps
         self.last, self.told = None, False

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,13 +15,15 @@ import numpy as np
 from .. import records
 from ..datasets.base import Dataset, Split
 from ..datasets.resize import resized
-from ..recipes import Recipe
 from . import callbacks as ours
 from . import progress as display
 from .batches import Batches, Places, on_device
 from .fused_bn import fuse
 from .machine import Execution
 from .network import make_optimizer, prepared
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
 
 BEST = Path(records.CHECKPOINTS, "best.keras")
 BACKUP = Path(records.CHECKPOINTS, "last_epoch")
@@ -44,7 +47,7 @@ class Job:
 
     model: keras.Model
     data: Dataset
-    recipe: Recipe
+    recipe: "Recipe"
     execution: Execution
 
     def __post_init__(self):
@@ -237,7 +240,7 @@ class Job:
         return results | {"best_epoch": best, "chosen_on": "validation"}
 
     def _tested(self, split):
-        """Return what the final model puts out with the weights of the one that is trained."""
+        """Return what the final model outputs with the weights of the one that is trained."""
         self.final.set_weights(self.trained.get_weights())
         return probabilities(self.final, split)
 
@@ -248,7 +251,7 @@ def best_epoch(history: dict[str, list]) -> int | None:
     return int(np.argmax(accuracies)) + 1 if accuracies else None
 
 
-def phases(recipe: Recipe, first: int, last: int) -> Iterator[tuple[int, int]]:
+def phases(recipe: "Recipe", first: int, last: int) -> Iterator[tuple[int, int]]:
     """Yield (first, last) for each run of epochs with images of one size; at least one."""
     start = first
     for epoch in range(first + 1, last):
@@ -259,7 +262,7 @@ def phases(recipe: Recipe, first: int, last: int) -> Iterator[tuple[int, int]]:
 
 
 def probabilities(model: keras.Model, split: Split) -> np.ndarray:
-    """Return what a model puts out for a split: float array (n, classes)."""
+    """Return what a model outputs for a split: float array (n, classes)."""
     return model.predict(unchanged(split), verbose=0)
 
 

@@ -32,8 +32,8 @@ def speed_up(model: keras.Model) -> keras.Model:
         model: a built functional or sequential Keras model. It stays as it is.
 
     Returns:
-        `keras.Model`, of the same inputs and outputs as `model`. Up to rounding (1e-5) it puts
-        out the same in training and in inference and leaves the same moving statistics.
+        `keras.Model`, of the same inputs and outputs as `model`. Up to rounding (1e-5) it outputs
+        the same in training and in inference and leaves the same moving statistics.
 
     Raises:
         ValueError: if `model` is not a functional or sequential Keras model, or is not built.

@@ -4,14 +4,16 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from ..datasets.base import Dataset
-from ..recipes import Recipe
 from .copies import checked, copied, is_graph, is_keras, layers_of
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
 
 # The names of what is put in front of a network.
 LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
@@ -27,7 +29,7 @@ SHIFT = 2.25
 PICTURES = 4
 
 
-def make_optimizer(recipe: Recipe, precision: str = "float32") -> keras.optimizers.Optimizer:
+def make_optimizer(recipe: "Recipe", precision: str = "float32") -> keras.optimizers.Optimizer:
     """Return the Keras optimizer of a recipe.
 
     Decay that is not in the update is part of the model: see `prepared`.
@@ -63,7 +65,7 @@ def float32() -> Iterator[None]:
 
 def prepared(
     model: keras.Model,
-    recipe: Recipe,
+    recipe: "Recipe",
     precision: str = "float32",
     images: np.ndarray | None = None,
     *,
@@ -140,7 +142,7 @@ def with_preprocessing(
         changed: what else is other in the copy; see `copied`.
 
     Returns:
-        `keras.Model`, (batch, height, width, channels) in 0-255 -> what `model` puts out.
+        `keras.Model`, (batch, height, width, channels) in 0-255 -> what `model` outputs.
 
     Raises:
         ValueError: if the copy should take any size and `model` cannot.
@@ -204,7 +206,7 @@ def _parts(images, size=1000):
 # What can be refused, before anything is done.
 
 
-def check_model(model: Any, data: Dataset, recipe: Recipe) -> None:
+def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
     """Refuse a model that cannot be trained, or not well, on `data` as `recipe` says.
 
     What it computes is looked at for a few pictures, in a copy: whether it returns probabilities,

@@ -4,12 +4,15 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import keras
 from tqdm import tqdm
 
 from .. import plots, runtime
-from ..recipes import Recipe
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
 
 
 class Progress(keras.callbacks.Callback):
@@ -24,7 +27,7 @@ class Progress(keras.callbacks.Callback):
         epochs: (first, last): zero-based number of the first epoch, and how many there are.
     """
 
-    def __init__(self, recipe: Recipe, steps: int, epochs: tuple[int, int]):
+    def __init__(self, recipe: "Recipe", steps: int, epochs: tuple[int, int]):
         super().__init__()
         self.recipe, self.steps = recipe, steps
         self.first, self.last = epochs

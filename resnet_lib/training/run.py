@@ -312,6 +312,7 @@ def _check_same(before, record, folder):
     if any(each.startswith("model.architecture: ") for each in told):
         told.append("the network's layers, their settings or their connections are others")
         notes = _differences(before.get("notes", {}), record["notes"], "notes")
+        notes = [note for note in notes if note[0] != "notes.command"]  # It always differs.
         told += [f"{name}: then {then}, now {now}" for name, then, now in notes]
         versions = [each.get("environment", {}).get("keras") for each in (before, record)]
         if versions[0] != versions[1]:
