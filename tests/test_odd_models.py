@@ -12,6 +12,7 @@ from keras import layers, ops
 from small import DATA, SHORT, net
 
 from resnet_lib import training
+from resnet_lib.recipes import WeightDecay
 from resnet_lib.training.copies import copied
 from resnet_lib.training.network import check_model, prepared
 
@@ -323,6 +324,7 @@ DOUBLED = {
         "mine",
     ),
     "padded": (lambda x: head(conv(layers.ZeroPadding2D()(x[:, 1:] / 255))), "zero_padding2d"),
+    "moved": (lambda x: head(conv(layers.RandomTranslation(0.5, 0.5)(x) / 255)), "true_divide"),
     "own layer": (lambda x: head(Scaled()(x)), "inside"),
     "subclassed": (lambda x: head(Halved()(x / 255)), "true_divide"),
     "time": (lambda x: head(layers.TimeDistributed(layers.Dense(4))(x / 255)), "true_divide"),
@@ -532,6 +534,19 @@ def test_a_nested_model_is_trained_at_several_sizes():
     recipe = replace(SHORT, epochs=2, normalize="channel", sizes=((1 / 2, 1 / 2), (1, 1)))
     run = training.train(model, DATA, recipe, progress=False)
     assert len(run.record["history"]["loss"]) == 2
+
+
+def test_a_recipe_reaches_into_wrappers():
+    inner = keras.Sequential([layers.Dense(4, kernel_regularizer="l2")])
+    inputs = keras.Input(SHAPE)
+    x = layers.SpectralNormalization(layers.Conv2D(4, 3, kernel_regularizer="l2"))(inputs)
+    model = keras.Model(inputs, head(layers.TimeDistributed(inner)(x)))
+    assert len(model.losses) == 2
+    recipe = replace(CHANNEL, weight_decay=WeightDecay(0.1, "update"))
+    copy = prepared(model, recipe, "mixed_bfloat16")
+    assert copy.losses == []
+    assert copy.layers[1].layer.compute_dtype == "bfloat16"
+    assert len(prepared(model, replace(CHANNEL, weight_decay=None)).losses) == 2
 
 
 def test_what_is_frozen_inside_a_layer_stays_frozen():
