@@ -70,12 +70,12 @@ def plain_run():
 @pytest.mark.parametrize(
     "settings",
     [
-        Execution(jit_compile=True),
+        pytest.param(Execution(jit_compile=True), marks=pytest.mark.slow),
         Execution(data_on_device=True),
         Execution(steps_per_execution=2),
         Execution("mixed_bfloat16"),
         Execution("mixed_float16"),
-        Execution("mixed_bfloat16", True, 4, True),
+        pytest.param(Execution("mixed_bfloat16", True, 4, True), marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -178,12 +178,14 @@ print(int(peak.split()[1]) / 2**20)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux' /proc")
+@pytest.mark.slow
 def test_as_many_images_as_cifar10_has_take_less_than_one_and_a_half_gigabytes():
     process = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert float(process.stdout) < 1.5
 
 
+@pytest.mark.slow
 def test_a_run_on_jax_needs_no_other_recipe(tmp_path):
     code = """
         import resnet_lib as rl
@@ -260,6 +262,7 @@ print(len(run.history["loss"]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_run():
     process = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr

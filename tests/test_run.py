@@ -213,6 +213,7 @@ for EMA in (None, 0.8):
 """
 
 
+@pytest.mark.slow
 def test_a_run_cut_anywhere_and_resumed_ends_as_an_uninterrupted_one(tmp_path):
     """Bit for bit, dropout, sizes, averaged weights and all; and so does the same run again."""
     said = {}
