@@ -108,7 +108,7 @@ def test_a_trained_model_is_not_given_its_preprocessing_twice():
 def test_a_model_that_does_not_fit_the_images_is_refused():
     with pytest.raises(ValueError, match=r"\(32, 32, 3\) and 10 classes.*\(16, 16, 3\)"):
         training.train(cifar.resnet_v1((16, 16, 3), 8), PICTURES)
-    with pytest.raises(ValueError, match="functional or sequential.*'resnet20'"):
+    with pytest.raises(ValueError, match=r"functional or sequential.*'resnet20'"):
         training.train("resnet20", PICTURES)
     with pytest.raises(ValueError, match="4 classes"):
         training.train(cifar.resnet_v1((32, 32, 3), 8, 4), PICTURES)
