@@ -223,11 +223,13 @@ run_command("--out", folder / "cut", kill_after="epoch 2/4")
 # `kill` ends a process at once, with nothing tidied up, as a power failure would. (It is signal 9; Python reports it as -9.) What is left?
 
 # %%
-print(*sorted(path.relative_to(folder) for path in (folder / "cut").rglob("*")), sep="\n")
+files = sorted(path for path in (folder / "cut").rglob("*") if path.name != "before.keras")
+print(*[path.relative_to(folder) for path in files], sep="\n")
 
 # %% [markdown]
 # There is no `model.keras` and no `record.json` beside `checkpoints`: the run did not finish. But in `checkpoints` lie the best weights so far, the record so far, and, for the last whole
-# epoch, everything that training needs to go on: the weights, and the optimizer's momentum. Each file is written beside the old one and then takes its
+# epoch, everything that training needs to go on: the weights, and the optimizer's momentum. The epoch before is kept as well, and so are the best weights before the best, in a file
+# `before.keras` that the list leaves out because not every run has one: should a file be damaged, the one before it is taken. Each file is written beside the old one and then takes its
 # name, so that a cut leaves the old or the new one, never half of one. The same command with `--resume` goes on:
 
 # %%
