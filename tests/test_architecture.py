@@ -41,7 +41,7 @@ ONE = architecture(net())
         {"use_bias": False},
         {"kernel_regularizer": keras.regularizers.L2(1e-4)},
     ],
-    ids=str,
+    ids=lambda other: next(iter(other)),
 )
 def test_what_a_layer_does_is_seen(other):
     assert architecture(net(**other)) != ONE
