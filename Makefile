@@ -3,14 +3,14 @@
 # PYTHON=...  the Python that makes .venv; by default the first suitable one on the PATH
 # ARGS=...    further arguments for JupyterLab (lab), pytest (quick, test, test-slow), build.py
 #             (notebooks) or uv (lock)
-# WORKERS=... how many processes pytest runs the tests in; needs pytest-xdist
+# WORKERS=... how many processes run the tests (2); WORKERS= for none but pytest's own
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab my_notebooks quick test test-slow notebooks check lock
 
 PYTHON ?= python3
 ARGS ?=
-WORKERS ?=
+WORKERS ?= 2
 
 # The same range as requires-python in pyproject.toml (tests/test_project.py compares them).
 SUPPORTED = 3.13 3.12 3.11

@@ -372,7 +372,7 @@ def activation_variances(
     model: keras.Model,
     images: np.ndarray,
     *,
-    layers_named: str = r"(relu|add|out)\d*$",
+    layers_named: str = r"(re_?lu|add|out)_?\d*$",
     training: bool = True,
 ) -> Signal:
     """Measure the variance of what chosen layers output, over batch, pixels and channels.

@@ -10,7 +10,7 @@ import pytest
 from example_code import copied_v1, copied_v2
 from keras import layers
 
-from resnet_lib import cifar, paper
+from resnet_lib import blocks, cifar, paper
 from resnet_lib.inspection import count_multiply_adds, count_parameters, feature_maps
 
 SHAPE = (32, 32, 3)
@@ -203,14 +203,14 @@ def test_names_say_stage_block_and_role():
 
 def test_shortcut_a_keeps_every_second_pixel_and_appends_zeros():
     inputs = keras.Input((5, 7, 2))
-    model = keras.Model(inputs, cifar.blocks.zero_padded_identity(inputs, 6, 2, name="x"))
+    model = keras.Model(inputs, blocks.zero_padded_identity(inputs, 6, 2, name="x"))
     image = np.random.default_rng(0).random((3, 5, 7, 2), "float32")
     output = np.asarray(model(image))
     np.testing.assert_array_equal(output[..., :2], image[:, ::2, ::2])
     assert output.shape == (3, 3, 4, 6)
     assert not output[..., 2:].any()
     with pytest.raises(ValueError, match=r"at least 2.*filters=1"):
-        cifar.blocks.zero_padded_identity(inputs, 1, name="y")
+        blocks.zero_padded_identity(inputs, 1, name="y")
 
 
 @pytest.mark.parametrize(("shortcut", "projections"), [("A", 0), ("B", 2), ("C", 9)])

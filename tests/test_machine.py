@@ -59,7 +59,7 @@ def test_the_capability_is_asked_of_tensorflow(monkeypatch):
 
 
 def test_settings_that_are_none_are_refused():
-    with pytest.raises(ValueError, match=r"mixed_bfloat16.*received 'bfloat16'"):
+    with pytest.raises(ValueError, match=r"mixed_bfloat16.*Received: 'bfloat16'"):
         Execution("bfloat16")
     with pytest.raises(ValueError, match="steps_per_execution"):
         Execution(steps_per_execution=0)

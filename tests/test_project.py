@@ -262,7 +262,7 @@ def make(folder, *arguments, **variables):
     """Run make with the fake Python; return the finished process. A variable None is unset."""
     if not shutil.which("make"):
         pytest.skip("no make")
-    unset = {"MAKEFLAGS": None, "MFLAGS": None, "MAKELEVEL": None, "ARGS": None}
+    unset = {"MAKEFLAGS": None, "MFLAGS": None, "MAKELEVEL": None, "ARGS": None, "WORKERS": None}
     chosen = {"PYTHON": "./fake python", "CONDA_DEFAULT_ENV": None, **variables}
     environment = {**os.environ, **unset, **chosen}
     environment = {name: value for name, value in environment.items() if value is not None}
@@ -469,10 +469,11 @@ PYTEST = "CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --durations=10"
     ],
 )
 def test_each_kind_of_test_is_one_pytest_run_without_a_gpu(checkout, target, options):
-    assert commands(checkout, target) == [f"{PYTEST} {options}"]
-    assert commands(checkout, target, "ARGS=-k shapes") == [f"{PYTEST} {options} -k shapes"]
-    workers = "-n 2 --dist loadfile"
-    assert commands(checkout, target, WORKERS="2") == [f"{PYTEST} {workers} {options}"]
+    two = f"{PYTEST} -n 2 --dist loadfile {options}"
+    assert commands(checkout, target) == [two]
+    assert commands(checkout, target, "ARGS=-k shapes") == [f"{two} -k shapes"]
+    assert commands(checkout, target, WORKERS="") == [f"{PYTEST} {options}"]
+    assert commands(checkout, target, WORKERS="3") == [two.replace("-n 2", "-n 3")]
 
 
 def test_tests_that_fail_make_their_target_fail(checkout):
