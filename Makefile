@@ -96,7 +96,7 @@ quick: setup ## run the tests but the slow ones, and no notebook: for while you 
 test: setup ## run the tests but the slow ones, and every notebook
 	$(PYTEST) -m "not slow" --nbval --nbval-current-env tests notebooks $(ARGS)
 
-test-slow: setup ## run the slow tests: those that take over ten seconds
+test-slow: setup ## run the slow tests: those that take over four seconds
 	$(PYTEST) -m slow tests $(ARGS)
 
 notebooks: setup ## rebuild notebooks/*.ipynb from notebooks/source/*.py

@@ -1,9 +1,10 @@
 """The parts of a residual network: convolution, shortcuts, the residual blocks, stack and head.
 
-Every function takes a symbolic tensor of shape (batch, height, width, channels) and returns one;
-that of `head` has the shape (batch, classes). `name` is the prefix of a block's layer names:
-`stage2_block1` gives `stage2_block1_conv1`. A block gets its convolution as `conv` and its skip as
-`shortcut`, both functions, so that a network binds their options once, with `functools.partial`.
+Every function but `shortcut_of` takes a symbolic tensor of shape (batch, height, width, channels)
+and returns one; that of `head` has the shape (batch, classes). `name` is the prefix of a block's
+layer names: `stage2_block1` gives `stage2_block1_conv1`. A block gets its convolution as `conv`, a
+function, and its skip as `shortcut`, a function or an option's letter, so that a network binds
+their options once, with `functools.partial`.
 
 Sources: He et al. 2015, arXiv 1512.03385, sections 3.2, 3.3 and 4.1 (blocks, shortcuts A, B, C);
 He et al. 2016, arXiv 1603.05027, figure 4(e) and appendix (pre-activation).
@@ -139,7 +140,8 @@ def projected(
 
     Source: arXiv 1512.03385, equation 2 and section 4.1, "Identity vs. Projection Shortcuts".
     """
-    if (strides, filters) == (1, x.shape[-1]) and not always:
+    same_shape = strides == 1 and filters == x.shape[-1]
+    if same_shape and not always:
         return x
     x = conv(x, filters, 1, strides, name=f"{name}_shortcut_conv")
     return layers.BatchNormalization(name=f"{name}_shortcut_bn")(x) if batch_norm else x
@@ -171,7 +173,7 @@ def shortcut_of(
     )
 
 
-# Blocks: functions of (x, filters, strides, name=…).
+# Blocks: functions of (x, filters, strides, name=…); the pre-activated bottleneck has two widths.
 
 
 def basic_block(
@@ -372,7 +374,7 @@ def stack(
         filters: channels of each block; of `preactivation_bottleneck_block`, the mid-width and
             the channels that leave it.
         n: number of blocks.
-        block: function of (x, filters, strides=…, name=…), such as `basic_block`.
+        block: function of (x, *filters, strides=…, name=…), such as `basic_block`.
         first: the function for the first block; None: `block`.
         strides: step of the first block, in pixels.
         name: prefix of the blocks' names: "stage2" gives `stage2_block1`.

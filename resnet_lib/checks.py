@@ -1,7 +1,7 @@
 """What the package refuses, and how it says so: "Expected … Received …", in one wording.
 
-Every function takes the argument's name and value and returns the value, as what it is to be used
-as. Nothing here imports Keras.
+A function takes the argument's name (`classes` and `input_shape` know theirs) and its value, and
+returns the value in the type to use. Nothing here imports Keras.
 """
 
 import difflib
@@ -62,15 +62,13 @@ def number(
         found = math.nan if isinstance(value, bool | str | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         found = math.nan
-    bounds = [
-        ("above", above, above is None or found > above),
-        ("of at least", None if above is not None else least, above is not None or found >= least),
-        ("at most", most, most is None or found <= most),
-        ("below", below, below is None or found < below),
-    ]
-    if math.isfinite(found) and all(kept for *_, kept in bounds):
+    low = found >= least if above is None else found > above
+    high = (most is None or found <= most) and (below is None or found < below)
+    if math.isfinite(found) and low and high:
         return value
-    wanted = ", ".join(f"{word} {bound:g}" for word, bound, _ in bounds if bound is not None)
+    wanted = f"of at least {least:g}" if above is None else f"above {above:g}"
+    wanted += "" if most is None else f", at most {most:g}"
+    wanted += "" if below is None else f", below {below:g}"
     raise ValueError(f"Expected `{name}` to be a number {wanted}. Received: {value!r}")
 
 

@@ -29,7 +29,7 @@ from .blocks import (
 )
 from .runtime import allow_depth
 
-SMALLEST_SIDE = 8
+SMALLEST_SIDE = 8  # Two strides leave 2x2 pixels to average.
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ FORMS_V2 = {
         shortcut={"bottleneck": "B", "basic": "A"},
     ),
 }
+# Kind of block: step, smallest and largest depth.
 DEPTHS = {"basic": (6, 8, 1202), "bottleneck": (9, 11, 1001)}
 
 
@@ -127,11 +128,12 @@ def resnet_v1(
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    n, form = blocks_per_stage(depth, "basic"), checks.choice("form", form, FORMS_V1)
+    n = blocks_per_stage(depth, "basic")
+    form = checks.choice("form", form, FORMS_V1)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
     skip = shortcut_of(shortcut or form.shortcut, conv, batch_norm=form.projection_bn)
     block = partial(basic_block, conv=conv, shortcut=skip)
-    inputs = pictures(input_shape)
+    inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = bn_relu(conv(inputs, 16, name="stem_conv"), name="stem")
     x = stack(x, 16, n, block, strides=1, name="stage1")
     x = stack(x, 32, n, block, name="stage2")
@@ -152,10 +154,11 @@ def plain_net(
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    n, form = blocks_per_stage(depth, "basic"), checks.choice("form", form, FORMS_V1)
+    n = blocks_per_stage(depth, "basic")
+    form = checks.choice("form", form, FORMS_V1)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
     block = partial(basic_block, conv=conv, shortcut=None)
-    inputs = pictures(input_shape)
+    inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = bn_relu(conv(inputs, 16, name="stem_conv"), name="stem")
     x = stack(x, 16, n, block, strides=1, name="stage1")
     x = stack(x, 32, n, block, name="stage2")
@@ -199,30 +202,26 @@ def resnet_v2(
 
     Source: arXiv 1603.05027, section 5 and appendix.
     """
-    n, form = blocks_per_stage(depth, block), checks.choice("form", form, FORMS_V2)
+    n = blocks_per_stage(depth, block)
+    form = checks.choice("form", form, FORMS_V2)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
     skip = shortcut_of(shortcut or form.shortcut[block], conv, batch_norm=False)
     if block == "basic":
-        block, widths = preactivation_basic_block, (16, 32, 64)
+        kind, widths = preactivation_basic_block, (16, 32, 64)
     else:
-        block = preactivation_bottleneck_block
+        kind = preactivation_bottleneck_block
         widths = (form.mid[0], 64), (form.mid[1], 128), (form.mid[2], 256)
-    block = partial(block, conv=conv, shortcut=skip)
-    first = [partial(block, preactivation=where) for where in form.first]
-    inputs = pictures(input_shape)
+    unit = partial(kind, conv=conv, shortcut=skip)
+    first = [partial(unit, preactivation=where) for where in form.first]
+    inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = conv(inputs, 16, name="stem_conv")
     if form.stem_activated:
         x = bn_relu(x, name="stem")
-    x = stack(x, widths[0], n, block, first=first[0], strides=1, name="stage1")
-    x = stack(x, widths[1], n, block, first=first[1], name="stage2")
-    x = stack(x, widths[2], n, block, first=first[2], name="stage3")
+    x = stack(x, widths[0], n, unit, first=first[0], strides=1, name="stage1")
+    x = stack(x, widths[1], n, unit, first=first[1], name="stage2")
+    x = stack(x, widths[2], n, unit, first=first[2], name="stage3")
     x = bn_relu(x, name="head")
     return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v2")
-
-
-def pictures(input_shape: tuple[int | None, int | None, int]) -> keras.KerasTensor:
-    """Return the input tensor of a network for pictures of this shape, of at least 8x8 pixels."""
-    return keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
 
 
 def valid_depths(block: str = "basic") -> range:

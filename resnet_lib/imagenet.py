@@ -34,7 +34,7 @@ UNITS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-SHAPE, CLASSES = (224, 224, 3), 1000
+SHAPE, CLASSES = (224, 224, 3), 1000  # ImageNet's.
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ FORMS = {
     "paper": Form(),
     "v1.5": Form(stride_at="3x3"),
 }
+FORMS_BASIC = {"paper": FORMS["paper"]}  # Of ResNet-18 and 34.
 
 
 def resnet(
@@ -90,18 +91,22 @@ def resnet(
     Raises:
         ValueError: for a wrong shape, another depth, a class count below 1, a form that the depth
             does not have, or weights that do not go with the rest.
-        TypeError: for a class count that is not an integer.
+        TypeError: for a depth or class count that is not an integer.
         ConnectionError: if the weights are not on this computer and cannot be downloaded.
 
     Source: arXiv 1512.03385, table 1; "v1.5" is the usual name of a later variant.
     """
-    n1, n2, n3, n4 = checks.choice("depth", depth, UNITS)
+    n1, n2, n3, n4 = checks.choice("depth", checks.integer("depth", depth), UNITS)
     if weights is not None:
         _check_weights(weights, form, depth, input_shape, num_classes, include_top)
-    form = checks.choice("form", form, FORMS if depth >= 50 else {"paper": FORMS["paper"]})
-    conv = partial(convolution, use_bias=form.use_bias)
-    block = partial(bottleneck_block, stride_at=form.stride_at) if depth >= 50 else basic_block
-    block = partial(block, conv=conv)
+    if depth < 50:
+        form = checks.choice("form", form, FORMS_BASIC)
+        conv = partial(convolution, use_bias=form.use_bias)
+        block = partial(basic_block, conv=conv)
+    else:
+        form = checks.choice("form", form, FORMS)
+        conv = partial(convolution, use_bias=form.use_bias)
+        block = partial(bottleneck_block, stride_at=form.stride_at, conv=conv)
     inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = stem(inputs, conv)
     x = stack(x, 64, n1, block, strides=1, name="stage1")
@@ -123,7 +128,7 @@ def resnet18(
     form: str = "paper",
     include_top: bool = True,
 ) -> keras.Model:
-    """Build ResNet-18: `resnet` of depth 18, with its arguments, returns and errors."""
+    """Build ResNet-18: `resnet` of depth 18, with its arguments but `weights`."""
     return resnet(input_shape, 18, num_classes, form=form, include_top=include_top)
 
 
@@ -134,7 +139,7 @@ def resnet34(
     form: str = "paper",
     include_top: bool = True,
 ) -> keras.Model:
-    """Build ResNet-34: `resnet` of depth 34, with its arguments, returns and errors."""
+    """Build ResNet-34: `resnet` of depth 34, with its arguments but `weights`."""
     return resnet(input_shape, 34, num_classes, form=form, include_top=include_top)
 
 
@@ -146,7 +151,7 @@ def resnet50(
     include_top: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """Build ResNet-50: `resnet` of depth 50, with its arguments, returns and errors."""
+    """Build ResNet-50: `resnet` of depth 50; its form is "applications" unless told otherwise."""
     options = dict(form=form, include_top=include_top, weights=weights)
     return resnet(input_shape, 50, num_classes, **options)
 
@@ -159,7 +164,7 @@ def resnet101(
     include_top: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """Build ResNet-101: `resnet` of depth 101, with its arguments, returns and errors."""
+    """Build ResNet-101: `resnet` of depth 101; its form is "applications" unless told otherwise."""
     options = dict(form=form, include_top=include_top, weights=weights)
     return resnet(input_shape, 101, num_classes, **options)
 
@@ -172,7 +177,7 @@ def resnet152(
     include_top: bool = True,
     weights: str | None = None,
 ) -> keras.Model:
-    """Build ResNet-152: `resnet` of depth 152, with its arguments, returns and errors."""
+    """Build ResNet-152: `resnet` of depth 152; its form is "applications" unless told otherwise."""
     options = dict(form=form, include_top=include_top, weights=weights)
     return resnet(input_shape, 152, num_classes, **options)
 

@@ -74,6 +74,7 @@ def test_a_frozen_layer_is_seen():
     assert architecture(frozen) != ONE
 
 
+@pytest.mark.slow
 def test_names_and_precision_are_not_seen():
     calculations = architecture(calculated())
     assert architecture(net(name="mine")) == ONE
@@ -88,6 +89,7 @@ def test_names_and_precision_are_not_seen():
     assert architecture(calculated()) == calculations
 
 
+@pytest.mark.slow
 def test_the_forms_of_a_network_are_seen():
     forms = ["applications", "paper", "v1.5"]
     small = [imagenet.resnet50((32, 32, 3), 10, form=form) for form in forms]

@@ -112,6 +112,7 @@ def test_another_epoch_or_seed_draws_anew(changed):
     np.testing.assert_allclose(equal, [1 / 9, 1 / 9, 1 / 2], atol=0.06)
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_another_process():
     code = (
         "import numpy as np; from resnet_lib.augment import offsets;"

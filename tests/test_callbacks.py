@@ -185,6 +185,7 @@ class Doubles(keras.callbacks.Callback):
         kernel.assign(2 * kernel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [None, 1, 2])
 def test_what_a_callback_changes_stays_where_sizes_change_and_in_a_resumed_run(cut, tmp_path):
     kernels = []

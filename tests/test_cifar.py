@@ -48,6 +48,7 @@ def test_v2_example_is_counted_to_the_last_parameter(row):
     assert count_multiply_adds(model) == row.multiply_adds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", paper.V1_PAPER_FORM.rows, ids=lambda row: str(row.depth))
 def test_v1_paper_form_has_the_papers_parameters(row):
     model = cifar.resnet_v1(SHAPE, row.depth, form="paper")
@@ -68,12 +69,14 @@ def resnet1001():
     return cifar.resnet_v2((8, 8, 3), 1001, form="paper")
 
 
+@pytest.mark.slow
 def test_v2_paper_form_has_the_papers_parameters(resnet1001):
     counted = {row.depth: row.parameters for row in paper.V2_PAPER_FORM.rows}
     models = {164: cifar.resnet_v2(SHAPE, 164, form="paper"), 1001: resnet1001}
     assert counted == {d: count_parameters(model).trainable for d, model in models.items()}
 
 
+@pytest.mark.slow
 def test_a_network_deeper_than_pythons_recursion_limit_runs_and_clones():
     model = cifar.resnet_v2((8, 8, 3), 326, form="paper")
     assert len(model.layers) > 1000
@@ -306,6 +309,7 @@ assert "tensorflow" not in sys.modules, "tensorflow was imported"
 """
 
 
+@pytest.mark.slow
 def test_builds_and_runs_on_jax():
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(

@@ -73,6 +73,7 @@ def test_each_change_touches_the_files_that_it_says_and_is_short():
         assert sum(len(body.splitlines()) for t, _, _, body in changes() if t == title) <= 24
 
 
+@pytest.mark.slow
 def test_the_changes_do_what_the_text_says(copy):
     tries = [body for s in SECTIONS.values() for _, first, body in code(s) if first == "try"]
     program = "\n".join(["import resnet_lib as rl", "import keras", *tries])

@@ -112,6 +112,7 @@ def test_a_best_model_whose_numbers_have_changed_is_seen(folder):
         assert records.is_whole(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["flip", "cut", "remove", "replace"])
 def test_the_newest_backup_spoiled_the_one_before_gives_the_same_result(harm, whole, folder):
     expected = train(shutil.copytree(whole, folder.with_name("unharmed")), resume=True)
@@ -164,6 +165,7 @@ class Accuracies(keras.callbacks.Callback):
         logs["val_accuracy"] = (0.5, 0.6, 0.4)[epoch]
 
 
+@pytest.mark.slow
 def test_the_best_model_before_is_there_for_the_backup_before(tmp_path, monkeypatch):
     """The newest epoch is the best and its file is spoiled: the epoch is trained again."""
     plain = fitting.Job._callbacks
@@ -184,7 +186,7 @@ def test_backups_that_are_none_of_this_runs_are_not_taken(folder, goes_on):
     newest = callbacks.backup_of(backup, 2)
     for name in ("epoch-backup.weights.h5", "epoch-00009.weights.h5", "epoch-1.weights.h5"):
         shutil.copy(newest, backup / name)
-    assert callbacks.newest_backup(backup)[0] == 9
+    assert callbacks.backups(backup)[0][0] == 9
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # They are not taken for damaged ones either.
         assert goes_on(folder) == expected
@@ -330,6 +332,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_process_ends_by_itself(tmp_path):
     """The HDF5 library used to end it with a segmentation fault, at the exit."""
     tests = os.path.dirname(__file__)

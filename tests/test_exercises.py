@@ -1542,6 +1542,7 @@ def test_notebook_has_its_exercises(path):
     assert problems(nbformat.read(path, as_version=4), registered_for(path)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_every_folded_solution_is_correct(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)

@@ -67,6 +67,7 @@ def plain_run():
     return train(recipe=CONSTANT, model=small_resnet(), epochs=1, execution=Execution())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -177,6 +177,7 @@ def test_statistics_are_the_same_after_100_batches():
 # order, which changes sums in their last bits only, is 5e-5 to 1e-4 away from itself after 100
 # steps, and the fused one 0.5 to 1.2 times as far. At a tenth of the rate it is 1e-5, at three
 # times the rate 1e-3.
+@pytest.mark.slow
 def test_100_steps_of_training_differ_by_rounding_alone():
     model = rl.resnet_v1(SHAPE, 8, form="standard")
     start = copied(model)
@@ -238,6 +239,7 @@ np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5
 """
 
 
+@pytest.mark.slow
 def test_what_is_saved_loads_without_the_library(tmp_path):
     model = net()
     quick = fast.speed_up(model)
@@ -299,6 +301,7 @@ def test_half_precision_keeps_float32_statistics(policy):
         np.testing.assert_allclose(weight, other, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_xla():
     model = net(shape=(8, 8, 3))
     quick = fast.speed_up(model)
@@ -447,5 +450,6 @@ np.testing.assert_allclose(quick(images), model(images), atol=1e-6)
 """
 
 
+@pytest.mark.slow
 def test_another_backend_gets_a_clone():
     python("-c", ON_JAX, environment={"KERAS_BACKEND": "jax"})

@@ -97,6 +97,7 @@ def test_v1_5_strides_on_the_3x3_convolution():
     assert (strides["stage2_block1_conv1"], strides["stage2_block1_conv2"]) == (1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", BOTTLENECKS)
 def test_names_shapes_and_settings_are_those_of_keras_applications(depth):
     mine = built(depth, "applications")
@@ -166,6 +167,7 @@ def test_equal_weights_give_equal_outputs_at_64_pixels(ours, theirs):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_equal_weights_give_equal_outputs_at_224_pixels():
     source = keras.applications.ResNet50(weights=None)
     randomise(source)
@@ -227,6 +229,7 @@ def test_keras_names(mine, theirs):
     assert keras_name(mine) == theirs
 
 
+@pytest.mark.slow
 def test_imagenet_weights_come_through_keras(monkeypatch):
     build, asked = keras.applications.ResNet50, []
 

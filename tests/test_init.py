@@ -66,6 +66,7 @@ print("resnet_lib.training.run" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_room_is_imported_when_it_is_used():
     done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
     assert done.stdout == "['resnet_lib.runtime']\nTrue\n"

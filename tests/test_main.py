@@ -22,6 +22,7 @@ from resnet_lib.training import machine
 import keras  # isort: skip
 
 
+@pytest.mark.slow
 def test_the_command_line_trains(tmp_path, capsys):
     out = tmp_path / "run"
     command = "train --model plain8 --dataset shapes --form standard --epochs 1 --limit 64"
@@ -186,6 +187,7 @@ def test_ctrl_c_while_keras_is_imported(delay, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_training_whose_lines_nobody_reads_goes_on(tmp_path):
     out = tmp_path / "run"
     command = [*TRAIN, "--limit", "64", "--epochs", "3", "--batch-size", "32", "--out", str(out)]
@@ -248,6 +250,7 @@ def test_a_killed_command_is_resumed(tmp_path):
     assert not (out / fitting.BACKUP).exists(), "a finished recipe keeps no backup"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
     out = tmp_path / "run"
     command = [*TRAIN, "--limit", "512", "--out", str(out)]

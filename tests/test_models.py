@@ -32,6 +32,7 @@ def test_depths_that_do_not_exist():
         models.build("resnet22v1", SHAPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "recipe", "form"),
     [

@@ -131,6 +131,7 @@ def readers_run(tmp_path_factory):
     return nbval(folder, *READERS)
 
 
+@pytest.mark.slow
 def test_a_readers_own_notebook_passes_under_the_command_of_the_readme(readers_run):
     assert OWN_NOTEBOOK in (ROOT / "README.md").read_text()
     cases, printed = readers_run

@@ -488,6 +488,7 @@ def test_a_model_with_operations_keeps_them_and_no_others(tmp_path):
     np.testing.assert_array_equal(loaded(PICTURES), run.model(PICTURES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floatx", ["float16", "float64"])
 def test_a_users_floatx_and_policy_are_left_alone(floatx):
     keras.config.set_floatx(floatx)

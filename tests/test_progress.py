@@ -55,6 +55,7 @@ run = rl.train(model, data, replace(rl.recipes.ONE_CYCLE, epochs=2))
 """
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_one_picture_in_the_end(tmp_path):
     import nbclient
     from nbformat import v4

@@ -57,6 +57,7 @@ def test_the_saved_model_takes_pixels_and_gives_the_recorded_accuracy(run):
     assert accuracy == pytest.approx(loaded.record["results"]["test_accuracy_best"])
 
 
+@pytest.mark.slow
 def test_without_a_folder_nothing_is_kept_and_the_model_stays(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     model = resnet8()
@@ -230,6 +231,7 @@ def test_a_run_cut_anywhere_and_resumed_ends_as_an_uninterrupted_one(tmp_path):
     assert [word for word in said["again"] if len(word) == 64] == weights, "the same bits again"
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_returns_and_goes_on(tmp_path):
     stop = At(1, 1, raising(KeyboardInterrupt()))
     run = train(tmp_path / "run", callbacks=[stop])
@@ -291,7 +293,7 @@ def test_a_full_disk_leaves_the_last_finished_epoch(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "resume" in failed.value.__notes__[-1]
-    assert callbacks.newest_backup(tmp_path / "run" / fitting.BACKUP)[0] == 1
+    assert callbacks.backups(tmp_path / "run" / fitting.BACKUP)[0][0] == 1
     keras.saving.load_model(tmp_path / "run" / fitting.BEST)
     assert len(train(tmp_path / "run", resume=True).history["loss"]) == 3
 
@@ -357,6 +359,7 @@ def test_what_cannot_start_leaves_no_folder(tmp_path, monkeypatch):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_only_what_is_there_is_promised(tmp_path):
     fails = {"callbacks": [At(0, 1, raising(RuntimeError("mine")))]}
     for out in (None, tmp_path / "run"):

@@ -91,12 +91,14 @@ def output(finished):
 # Quiet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [{}, {"CUDA_VISIBLE_DEVICES": "-1"}])
 def test_nothing_is_printed_up_to_a_trained_model(python, devices):
     finished = python(TRAIN, **devices)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_tensorflow_alone_is_not_quiet(python):
     """Otherwise the test above would show nothing."""
     assert python("import keras").stderr != ""
@@ -113,6 +115,7 @@ def test_log_level_0_shows_everything(python, fake):
     assert finished.stderr == "import chatter\ndevice chatter\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "told"), [("2", False), ("0", True)])
 def test_retracing_is_told_at_log_level_0_alone(python, level, told):
     program = (
@@ -125,6 +128,7 @@ def test_retracing_is_told_at_log_level_0_alone(python, level, told):
     assert "something else" in errors
 
 
+@pytest.mark.slow
 def test_devices_can_still_be_configured(python):
     program = """
 import resnet_lib
@@ -282,6 +286,7 @@ def test_environment_that_tensorflow_sees(python, fake, mine, seen):
 # After TensorFlow
 
 
+@pytest.mark.slow
 def test_after_tensorflow_one_line_and_nothing_else(python):
     program = """
 import os, sys

@@ -36,6 +36,7 @@ def wide_instructions():
     return [name for name in core.__cpu_dispatch__ if core.__cpu_features__.get(name)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not wide_instructions(), reason="numpy uses its baseline here anyway")
 def test_sha256_does_not_depend_on_vector_instructions():
     code = (
@@ -140,6 +141,7 @@ def test_bad_arguments(arguments, message):
         shapes(**arguments)
 
 
+@pytest.mark.slow
 def test_softmax_regression_stays_under_40_percent(data):
     """The best it ever reaches on the test images counts, to its advantage."""
     train, test = standardised(data.train, data.train), standardised(data.test, data.train)

@@ -199,6 +199,7 @@ def elsewhere(tmp_path_factory):
     return python
 
 
+@pytest.mark.slow
 def test_the_wheel_brings_the_runs_and_the_networks(elsewhere, tmp_path, name):
     program = (
         "import numpy as np, resnet_lib as rl; "
@@ -254,6 +255,7 @@ def test_each_trained_network_is_held_to_its_record():
     assert sorted(DATA) == list(zoo.names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param("resnet20v1-cifar10", marks=pytest.mark.images), "resnet20v1-shapes"]
 )

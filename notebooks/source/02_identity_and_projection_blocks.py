@@ -183,10 +183,10 @@ print("channels 1 and 2:", padded[0, :, :, 1:].ravel())
 # %% [markdown]
 # The library does the same with Keras' own pooling and padding layers: a model made of Keras' layers alone can be loaded where
 # `resnet_lib` is not installed. You may skip the code. It uses a trick: a padding layer that takes the last two axes for height and
-# width. (`split` cuts off the docstring.) Same result:
+# width. (`split` and `join` leave the docstring out.) Same result:
 
 # %%
-print(inspect.getsource(rl.blocks.zero_padded_identity).split('"""')[2])
+print("".join(inspect.getsource(rl.blocks.zero_padded_identity).split('"""')[::2]))
 
 # %%
 inputs = keras.Input((4, 4, 1))
@@ -227,11 +227,11 @@ for option, error in rl.paper.IMAGENET_34_ERROR.items():
 #
 # Here is the library's basic block, without its docstring. It names its layers, gets its convolution and its shortcut from
 # outside, and is otherwise what you have written: `conv` and `bn_relu` together are your `conv_bn` and ReLU. `shortcut_of`
-# returns the function of option A, B or C, and the block calls it where it adds. So a network decides once what a convolution
-# and a shortcut are, and hands both to all of its blocks.
+# turns option A, B or C into a function, and returns a function as it is. So a network decides once what a convolution and a
+# shortcut are, and hands both to all of its blocks. With `shortcut=None` nothing is added: the plain block of notebook 1.
 
 # %%
-print(inspect.getsource(rl.blocks.basic_block).split('"""')[2])
+print("".join(inspect.getsource(rl.blocks.basic_block).split('"""')[::2]))
 
 # %% [markdown]
 # "Otherwise what you have written" is a claim. Prove it: give both the same weights, and compare what they put out, for

@@ -97,18 +97,20 @@ print(f"loss of an untrained network: {float(loss.numpy().mean()):.3f}, ln 10: {
 #
 # ## The library's builder
 #
-# `rl.resnet_v1` does what you have just done. Here it is, without its docstring: the stem, three stages, the head. `partial` binds
-# what is the same everywhere, the kind of convolution and the kind of shortcut, so that a line of a stage says only what is its own:
-# channels and blocks.
+# `rl.resnet_v1` with `form="standard"` does what you have just done. Here it is, without its docstring: the stem, three stages, the
+# head. Its first lines find n and look up the form, which says whether convolutions have biases and which shortcut there is; more on
+# forms below. `partial(f, a=1)` is the function `f` with `a=1` given already: convolution and block are settled once, so that a line
+# of a stage says only what is its own, channels and blocks.
 
 # %%
 print("".join(inspect.getsource(rl.resnet_v1).split('"""')[::2]))
 
 # %% [markdown]
-# `stack` is your loop over the blocks of a stage. Its first block has the stride; each of the others keeps the shape:
+# `stack` is your loop over the blocks of a stage. Its first block has the stride, and may be of another kind, `first`; each of the others
+# keeps the shape. That `filters` may be two numbers, and `first`, will be of use in notebook 4.
 
 # %%
-print(inspect.getsource(rl.blocks.stack).split('"""')[2])
+print("".join(inspect.getsource(rl.blocks.stack).split('"""')[::2]))
 
 # %% [markdown]
 # Is it the network that you grew? The same weights must give the same output.
@@ -314,8 +316,8 @@ rl.plots.learning_rate(recipe)
 # falls from there. `momentum` with `nesterov` is how SGD remembers earlier gradients. `weight_decay` draws the kernels
 # towards zero, as L2 regularisation does; `"gradient"` says which of three definitions is meant (`help(rl.recipes.WeightDecay)`). `bn_momentum` is 0.9, so that the
 # statistics of the BN layers follow within a short run. `normalize` is by channel. `flip_test` also asks the trained network about the mirror
-# image of each test picture. `ema`, an average of the weights over the steps, is not used. Crops, flips and small pictures at the start (`sizes`) are switched off here: so few epochs of drawn shapes get
-# further without.
+# image of each test picture. `ema`, an average of the weights over the steps, is not used. `augment=False` switches off crops and flips, whatever `flip` and `padding` say, and `sizes`
+# the small pictures at the start: so few epochs of drawn shapes get further without.
 
 # %%
 print(recipe)

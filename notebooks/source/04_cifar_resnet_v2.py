@@ -192,14 +192,15 @@ same(on_its_own(basic_v2, (8, 8, 16), 16), on_its_own(library, (8, 8, 16), 16, n
 library = rl.blocks.preactivation_bottleneck_block
 mine = on_its_own(bottleneck_v2, (8, 8, 64), 16, 64)
 same(mine, on_its_own(library, (8, 8, 64), 16, 64, name="b"))
-print(inspect.getsource(library).split('"""')[2])
+print("".join(inspect.getsource(library).split('"""')[::2]))
 
 # %% [markdown]
 # ## The first block of a stage
 #
 # Where the shape changes, the stream itself has to change: a projection. What should feed the projection: the stream as
 # it is, or the stream after BN and ReLU? The paper activates first and lets branch and projection take the result [2,
-# appendix]. In the library, this is `preactivation="shared"`:
+# appendix]. The projection has no BN of its own, because the next block begins with one. In the library, this is
+# `preactivation="shared"`:
 
 
 # %%
@@ -239,6 +240,9 @@ for form in ("paper", "example"):
         print(f"{form:9}{block:15}{branch:22}{projection}")
 
 # %% [markdown]
+# The library says it so: the paper's first blocks are `"shared"`; the example's are `"branch"`, its very first one `"none"`, for the
+# stem has activated already.
+#
 # In stage 1 both forms feed branch and projection alike: the first convolution, then BN and ReLU. Only the names
 # differ. In stages 2 and 3 the example projects the raw stream, `…_add`, and activates the branch only.
 #
@@ -264,8 +268,9 @@ same(mine, rl.resnet_v2(SHAPE, depth=9 * n + 2, form="paper"))
 
 # %% [markdown]
 # Your network and `rl.resnet_v2` with `form="paper"` are the same function. Here is the library's builder, without its docstring. It
-# has the lines of `rl.resnet_v1` in notebook 3; new are the two kinds of blocks, `first`, which says how the first block of a stage
-# activates, and the BN and ReLU at the end:
+# has the plan of `rl.resnet_v1` in notebook 3. New are the two kinds of blocks, each with its widths, of a bottleneck the mid-width and
+# the channels that leave it; `first`, which says where the first block of each stage activates; a BN and ReLU behind the stem, in
+# one of the forms; and the BN and ReLU at the end:
 
 # %%
 print("".join(inspect.getsource(rl.resnet_v2).split('"""')[::2]))

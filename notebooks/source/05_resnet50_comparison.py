@@ -91,8 +91,8 @@ print("built by hand:  ", rl.count_parameters(by_hand))
 print("in the library: ", rl.count_parameters(rl.resnet50(form="paper")))
 
 # %% [markdown]
-# Here is the library's builder, without its docstring: your stem, four stages, and a head that can be left out. `in_form` gives the layers the
-# names and BN the epsilon of a form; forms come up below.
+# Here is the library's builder of the whole family, without its docstring: your stem, four stages, and a head that can be left out. `rl.resnet50` calls it
+# with depth 50; `UNITS` holds the numbers of blocks. `in_form` gives the layers the names and BN the epsilon of a form; forms, and weights, come up below.
 
 # %%
 print("".join(inspect.getsource(rl.imagenet.resnet).split('"""')[::2]))
@@ -130,7 +130,7 @@ rl.plots.feature_maps(rl.resnet50((64, 64, 3), form="paper"))
 #
 # ## Is it the one in keras.applications?
 #
-# `keras.applications.ResNet50` is what most people mean by ResNet-50 in Keras. The library's default form, `"applications"`, claims to be the
+# `keras.applications.ResNet50` is what most people mean by ResNet-50 in Keras. `rl.resnet50`'s default form, `"applications"`, claims to be the
 # same network. A claim like this can be tested hard: give both the same weights, whatever they are, and compare what they put out. With
 # random weights in *every* place, among them the moving statistics of BN, nothing agrees by accident.
 

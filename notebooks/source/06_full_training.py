@@ -227,9 +227,9 @@ files = sorted(path for path in (folder / "cut").rglob("*") if path.name != "bef
 print(*[path.relative_to(folder) for path in files], sep="\n")
 
 # %% [markdown]
-# There is no `model.keras` and no `record.json` beside `checkpoints`: the run did not finish. But in `checkpoints` lie the best weights so far, the record so far, and, for the last whole
-# epoch, everything that training needs to go on: the weights, and the optimizer's momentum. The epoch before is kept as well, and so are the best weights before the best, in a file
-# `before.keras` that the list leaves out because not every run has one: should a file be damaged, the one before it is taken. Each file is written beside the old one and then takes its
+# There is no `model.keras` and no `record.json` beside `checkpoints`: the run did not finish. But in `checkpoints` lie the best weights so far, `best.keras`, the record so far, and, in
+# `last_epoch`, for the last whole epoch and the one before it, everything that training needs to go on: the weights, and the optimizer's momentum. Once a better epoch has come, the best
+# weights before it are kept as `before.keras`; not every run has that file, so the list leaves it out. Should a file be damaged, the one before it is taken. Each file is written beside the old one and then takes its
 # name, so that a cut leaves the old or the new one, never half of one. The same command with `--resume` goes on:
 
 # %%

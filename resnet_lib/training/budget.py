@@ -19,11 +19,11 @@ from .fit import Job, unchanged
 from .machine import Execution, best_execution
 from .network import check_model, float32, with_preprocessing
 
-# The sizes to train at, from the best result to the least time, and from how many epochs on a plan
-# is taken. A full-size epoch teaches more than a small one, until there are many.
+# Sizes to train at, from the best result to the least time. A plan is taken where ENOUGH epochs of
+# it fit: a full-size epoch teaches more than a small one, until there are many.
 PLANS = (((1, 1),), ((1 / 3, 0.75), (1, 1)), ((0.4, 0.5), (0.7, 0.75), (1, 1)))
 ENOUGH = 15
-CALLS = 8
+CALLS = 8  # of the training step, which are measured at each size
 MOST_MINUTES = 366 * 24 * 60
 
 

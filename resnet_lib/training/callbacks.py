@@ -166,7 +166,7 @@ def sha256(content: bytes) -> str:
 
 
 class Best(keras.callbacks.Callback):
-    """Keeps the model with the best validation accuracy, in a file that is whole at any time.
+    """Keeps the model with the best validation accuracy, in a file that is never half written.
 
     The one before is kept beside it: a run that is cut here repeats the epoch, and the best is
     again the one before.
@@ -261,11 +261,6 @@ def backups(folder: Path) -> list[tuple[int, Path]]:
     """Return how many epochs each backup in a folder has behind it, and its path; newest first."""
     found = [(re.fullmatch(r"epoch-(\d{5,})\.weights\.h5", p.name), p) for p in folder.glob("*")]
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
-
-
-def newest_backup(folder: Path) -> tuple[int, Path | None]:
-    """Return how many epochs the newest backup in a folder has behind it, and its path or None."""
-    return next(iter(backups(folder)), (0, None))
 
 
 def restore(model: keras.Model, path: Path) -> None:

@@ -126,7 +126,7 @@ class Job:
                 "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
             ) from None
         self.record["stopped"] = stopped
-        warnings.warn(f"{stopped}. The weights kept are the best before that.", stacklevel=4)
+        warnings.warn(f"{stopped}. The weights kept are the best before that.", stacklevel=5)
 
     def _fit_phases(self, epochs, callbacks):
         for first, last in phases(self.recipe, *epochs):

@@ -76,12 +76,17 @@ def best_execution(image_bytes: int = 0) -> Execution:
         return Execution()
     capabilities = gpu_capabilities()
     if not capabilities:
-        return Execution(PRECISIONS[1] if cpu_has_bfloat16() else PRECISIONS[0])
+        return Execution("mixed_bfloat16" if cpu_has_bfloat16() else "float32")
     if len(capabilities) > 1:
         return Execution()
     [(major, _)] = capabilities
-    precision = PRECISIONS[1] if major >= 8 else PRECISIONS[2] if major >= 7 else PRECISIONS[0]
-    return Execution(precision, True, 16, image_bytes <= ON_DEVICE_BYTES)
+    precision = "mixed_bfloat16" if major >= 8 else "mixed_float16" if major >= 7 else "float32"
+    return Execution(
+        precision,
+        jit_compile=True,
+        steps_per_execution=16,
+        data_on_device=image_bytes <= ON_DEVICE_BYTES,
+    )
 
 
 def gpu_capabilities() -> list[tuple[int, int]]:

@@ -26,7 +26,7 @@ REGULARIZERS = KERNELS | {"bias_regularizer", "gamma_regularizer", "beta_regular
 # x / 255 or a mean of 100 taken off they stay near chance.
 SPREAD = (1 / 4, 6)
 SHIFT = 2.25
-PICTURES = 4
+PICTURES = 4  # of the training images, and as many grey ones, to try a model with
 
 
 def make_optimizer(recipe: "Recipe", precision: str = "float32") -> keras.optimizers.Optimizer:
@@ -161,7 +161,7 @@ def with_preprocessing(
 
 
 def preprocessing(images: np.ndarray, normalize: str | None) -> Callable:
-    """Return the function that scales images of 0-255, and normalizes them: see above."""
+    """Return the function that scales and normalizes 0-255 images: see `with_preprocessing`."""
     scale = keras.layers.Rescaling(1 / 255, name="scale", dtype="float32")
     if normalize is None:
         return scale

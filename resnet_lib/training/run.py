@@ -28,6 +28,8 @@ from .fit import BACKUP, BEST, PROGRESS, Job, best_epoch, check_tensorboard, now
 from .machine import Execution, best_execution, environment, make_deterministic
 from .network import check_model, float32
 
+GO_ON = "Go on from there with resume=True (--resume)."
+
 
 @float32()
 def train(
@@ -91,7 +93,7 @@ def train(
         BlockingIOError: if another process trains in `out`.
         ValueError: if a number is out of range, model and images do not fit, a callback would have
             no effect, a run to be resumed was started in another way, or its record is damaged.
-        TypeError: if `callbacks` are none, or `notes` holds what JSON cannot.
+        TypeError: if `callbacks` holds anything but Keras callbacks, or `notes` what JSON cannot.
         FloatingPointError: if the loss is not a number in the first epoch: nothing was learnt.
         KeyboardInterrupt: if it is interrupted before the first step.
         MemoryError: if the device's memory does not suffice, with the batch size to try.
@@ -127,7 +129,7 @@ def train(
         "notes": notes or {},
         "history": {name: [] for name in ours.Recorder.NAMES},
     }
-    json.dumps(record, allow_nan=False)
+    _check_notes(record)
     job = Job(model, data, recipe, execution)
     with _run_folder(out, resume) as folder:
         if resume:
@@ -140,7 +142,7 @@ def train(
             job.fit(record, folder, callbacks, progress=progress, tensorboard=tensorboard)
             job.finish()
         except BaseException as error:
-            if out is not None and ours.newest_backup(folder / BACKUP)[1]:
+            if out is not None and ours.backups(folder / BACKUP):
                 error.add_note(f"{folder} holds what was learnt before. {GO_ON}")
             raise
     if out is not None and record.get("stopped", "").startswith("by hand"):
@@ -148,7 +150,13 @@ def train(
     return records.Run(record, None if out is None else folder, job.final)
 
 
-GO_ON = "Go on from there with resume=True (--resume)."
+def _check_notes(record):
+    try:
+        json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Expected `notes` to hold what JSON can. Received: {record['notes']!r} ({error})"
+        ) from None
 
 
 def _checked_epochs(epochs, recipe):
@@ -351,7 +359,7 @@ def _last_whole(before, folder):
         else:
             if bad is not None:
                 told = f"{bad} is damaged or gone: the run goes on after epoch {epochs}."
-                warnings.warn(told, stacklevel=4)
+                warnings.warn(told, stacklevel=5)
             upto = {name: [each for each in kept[name] if each[0] <= epochs] for name in kept}
             return epochs, upto
     if bad is not None:
