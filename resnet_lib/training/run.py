@@ -93,7 +93,8 @@ def train(
         BlockingIOError: if another process trains in `out`.
         ValueError: if a number is out of range, model and images do not fit, a callback would have
             no effect, a run to be resumed was started in another way, or its record is damaged.
-        TypeError: if `callbacks` holds anything but Keras callbacks, or `notes` what JSON cannot.
+        TypeError: if `callbacks` holds anything but Keras callbacks, or `notes` what JSON cannot;
+            ValueError for a number of the notes that JSON does not have, such as nan.
         FloatingPointError: if the loss is not a number in the first epoch: nothing was learnt.
         KeyboardInterrupt: if it is interrupted before the first step.
         MemoryError: if the device's memory does not suffice, with the batch size to try.
@@ -154,7 +155,7 @@ def _check_notes(record):
     try:
         json.dumps(record, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise TypeError(
+        raise type(error)(
             f"Expected `notes` to hold what JSON can. Received: {record['notes']!r} ({error})"
         ) from None
 
