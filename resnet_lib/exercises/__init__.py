@@ -43,7 +43,7 @@ def hint(name: str) -> None:
     Raises:
         ValueError: if no exercise has this name.
     """
-    print(told("hint", _find(name).hint))
+    print(told("hint", _find(name).hints[0]))
 
 
 def names() -> tuple[str, ...]:

@@ -23,13 +23,20 @@ class Exercise:
 
     Attributes:
         judge: function of the answer; returns nothing if it is right, raises NotDone or Wrong.
-        hint: a first step towards the answer.
+        level: "easy", "medium" or "hard".
+        minutes: how long it takes somebody who meets the matter for the first time.
+        hints: one to three, each further than the one before.
         why: one sentence, printed after "correct": why the answer matters.
+        stand_in: for an exercise whose answer is a function: the library's, which later cells use
+            as long as the reader has none.
     """
 
     judge: Callable
-    hint: str
+    level: str
+    minutes: int
+    hints: tuple[str, ...]
     why: str
+    stand_in: Callable | None = None
 
 
 class NotDone(Exception):  # noqa: N818 - no error, a verdict

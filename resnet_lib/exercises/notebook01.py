@@ -189,22 +189,34 @@ def _letters(answer):
 EXERCISES = {
     "01-residual": Exercise(
         judge_residual,
-        hint="call `branch` on `x` and keep the result. layers.Add() takes a list of two tensors. "
-        "Then ask: what is the one thing that still has to happen to the sum?",
+        level="easy",
+        minutes=5,
+        hints=(
+            "call `branch` on `x` and keep the result. layers.Add() takes a list of two tensors. "
+            "Then ask: what is the one thing that still has to happen to the sum?",
+        ),
         why="with a branch of zeros this block hands on `x`, but for its negative values: more "
         "layers need not make a network worse.",
     ),
     "01-gradient": Exercise(
         judge_gradient,
-        hint="differentiate x and F(x) each, then add. What is the derivative of x with respect "
-        "to x?",
+        level="easy",
+        minutes=3,
+        hints=(
+            "differentiate x and F(x) each, then add. What is the derivative of x with respect "
+            "to x?",
+        ),
         why="the skip adds 1 to every block's gradient, so the product over many blocks does not "
         "vanish only because the branches' gradients are small.",
     ),
     "01-shapes": Exercise(
         judge_shapes,
-        hint="in a skip each number of `x` meets exactly one number of the branch. Beware of pairs "
-        "that Keras adds nevertheless.",
+        level="medium",
+        minutes=4,
+        hints=(
+            "in a skip each number of `x` meets exactly one number of the branch. Beware of pairs "
+            "that Keras adds nevertheless.",
+        ),
         why="Keras' Add also broadcasts, so a wrong skip can run without an error; compare the "
         "shapes yourself.",
     ),

@@ -139,22 +139,34 @@ def judge_bottleneck_shape(answer):
 EXERCISES = {
     "02-parameters": Exercise(
         judge_parameters,
-        hint="list the layers: two 3x3 convolutions and a 1x1 projection, each followed by batch "
-        "normalisation. A kernel has side * side * channels in * channels out weights.",
+        level="easy",
+        minutes=5,
+        hints=(
+            "list the layers: two 3x3 convolutions and a 1x1 projection, each followed by batch "
+            "normalisation. A kernel has side * side * channels in * channels out weights.",
+        ),
         why="nearly all of the block's parameters are in the two 3x3 kernels; a projection costs "
         "little.",
     ),
     "02-identity-block": Exercise(
         judge_identity_block,
-        hint="keep `x` for later and work on `y`. Biases: none. The order is conv - BN - ReLU - "
-        "conv - BN, then the addition, then the last ReLU.",
+        level="medium",
+        minutes=10,
+        hints=(
+            "keep `x` for later and work on `y`. Biases: none. The order is conv - BN - ReLU - "
+            "conv - BN, then the addition, then the last ReLU.",
+        ),
         why="this block, stacked, is all that a CIFAR ResNet has between its stem and its head, "
         "but for two projection blocks.",
     ),
     "02-bottleneck-shape": Exercise(
         judge_bottleneck_shape,
-        hint="follow the three convolutions: 1x1, 3x3, 1x1. One of them has the stride; the last "
-        "one has more channels than `filters`.",
+        level="easy",
+        minutes=3,
+        hints=(
+            "follow the three convolutions: 1x1, 3x3, 1x1. One of them has the stride; the last "
+            "one has more channels than `filters`.",
+        ),
         why="a bottleneck computes its 3x3 convolution on few channels and hands on four times as "
         "many.",
     ),

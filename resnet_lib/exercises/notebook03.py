@@ -139,22 +139,34 @@ def _judge_invalid_depth(depth, function):
 EXERCISES = {
     "03-blocks": Exercise(
         judge_blocks,
-        hint="solve 6n+2 = 74 for n. The 6 is three stages of blocks with two convolutions each; "
-        "the 2 is the first convolution and the dense layer.",
+        level="easy",
+        minutes=5,
+        hints=(
+            "solve 6n+2 = 74 for n. The 6 is three stages of blocks with two convolutions each; "
+            "the 2 is the first convolution and the dense layer.",
+        ),
         why="n counts the blocks of one stage, and the depth counts the layers with weights on the "
         "main path, so projections do not make a network deeper.",
     ),
     "03-biases": Exercise(
         judge_biases,
-        hint="a convolution has one bias for each channel it puts out. ResNet-32 has n = 5, so ten "
-        "3x3 convolutions in each stage. Do not forget what lies outside the blocks' main path.",
+        level="medium",
+        minutes=8,
+        hints=(
+            "a convolution has one bias for each channel it outputs. ResNet-32 has n = 5: ten 3x3 "
+            "convolutions in each stage. Do not forget what lies outside the blocks' main path.",
+        ),
         why="a projection has no batch normalisation in this form; every other one of these biases "
         "is followed by one, which subtracts it again, and is there for nothing.",
     ),
     "03-depth": Exercise(
         judge_depth,
-        hint="divmod(depth - 2, 6) gives a quotient and a remainder. When is the quotient n? Mind "
-        "a depth of 2.",
+        level="medium",
+        minutes=6,
+        hints=(
+            "divmod(depth - 2, 6) gives a quotient and a remainder. When is the quotient n? Mind "
+            "a depth of 2.",
+        ),
         why="a builder that rounds a wrong depth builds a network other than its name says; "
         "rl.resnet_v1 raises a ValueError instead.",
     ),

@@ -96,22 +96,34 @@ def judge_mid_widths(answer):
 EXERCISES = {
     "04-blocks": Exercise(
         judge_blocks,
-        hint="the rule is 9n+2: three stages of n blocks with three convolutions each, and two "
-        "layers besides.",
+        level="easy",
+        minutes=3,
+        hints=(
+            "the rule is 9n+2: three stages of n blocks with three convolutions each, and two "
+            "layers besides.",
+        ),
         why="the same depth is another network with another block: 218 layers are 24 bottleneck "
         "blocks a stage, or 36 basic ones.",
     ),
     "04-preactivation": Exercise(
         judge_preactivation,
-        hint="start the branch from `x` with batch normalisation. Write the group BN - ReLU - conv "
-        "twice; the addition is the last thing that happens.",
+        level="medium",
+        minutes=10,
+        hints=(
+            "start the branch from `x` with batch normalisation. Write the group BN - ReLU - conv "
+            "twice; the addition is the last thing that happens.",
+        ),
         why="nothing stands between one addition and the next, so the skips of all blocks of a "
         "stage form one clean path from its first block to its last.",
     ),
     "04-mid-widths": Exercise(
         judge_mid_widths,
-        hint="the stages put out 64, 128 and 256 channels. By what factor does the paper's "
-        "bottleneck widen its mid-width?",
+        level="medium",
+        minutes=4,
+        hints=(
+            "the stages put out 64, 128 and 256 channels. By what factor does the paper's "
+            "bottleneck widen its mid-width?",
+        ),
         why="the widely copied example has 16, 64 and 128, and so nearly three times the "
         "parameters at depth 164: its results are not the paper's network.",
     ),

@@ -378,23 +378,35 @@ def _judge_statistics(model):
 EXERCISES = {
     "05-shape": Exercise(
         judge_shape,
-        hint="count the strides of 2 from the picture to the end of stage 3: two in the stem, one "
-        "at the beginning of each stage but the first. Then: which mid-width has stage 3?",
+        level="easy",
+        minutes=4,
+        hints=(
+            "count the strides of 2 from the picture to the end of stage 3: two in the stem, one "
+            "at the beginning of each stage but the first. Then: which mid-width has stage 3?",
+        ),
         why="height and width belong to the picture, channels to the network: the same weights "
         "take pictures of 160x160 and of 224x224.",
     ),
     "05-predict": Exercise(
         judge_prediction,
-        hint="`picture[np.newaxis]` is a batch of one. model(...) or model.predict(...) gives one "
-        "row of probabilities for it; np.argmax finds the place of the largest.",
+        level="medium",
+        minutes=8,
+        hints=(
+            "`picture[np.newaxis]` is a batch of one. model(...) or model.predict(...) gives one "
+            "row of probabilities for it; np.argmax finds the place of the largest.",
+        ),
         why="preprocessing that happens twice, or not at all, raises no error, only the classes "
         "become wrong; inside the model it happens exactly once.",
     ),
     "05-finetune": Exercise(
         judge_fine_tuning,
-        hint="freeze the backbone first: a model has `trainable`, as a layer has. Go on from "
-        "`backbone.output`, or call the backbone on a keras.Input of `backbone.input_shape[1:]`; "
-        "then pooling, then Dense.",
+        level="hard",
+        minutes=12,
+        hints=(
+            "freeze the backbone first: a model has `trainable`, as a layer has. Go on from "
+            "`backbone.output`, or call the backbone on a keras.Input of "
+            "`backbone.input_shape[1:]`; then pooling, then Dense.",
+        ),
         why="with ResNet-50 and six classes, 12,294 of 23.6 million parameters are trained; what "
         "the others have learned from many pictures is kept.",
     ),

@@ -536,25 +536,37 @@ def _probabilities_told(found, right):
 EXERCISES = {
     "06-steps": Exercise(
         judge_steps,
-        hint="an epoch takes every training picture once, in batches of 128; what is left over at "
-        "its end is a batch, too. Then divide 64,000 and 32,000 by the steps of an epoch, and ask "
-        "which way to round.",
+        level="easy",
+        minutes=5,
+        hints=(
+            "an epoch takes every training picture once, in batches of 128; what is left over at "
+            "its end is a batch, too. Then divide 64,000 and 32,000 by the steps of an epoch, and "
+            "ask which way to round.",
+        ),
         why="steps and epochs are two clocks, and the size of the training set says how fast one "
         "runs by the other: with all 50,000 pictures the same epochs would be 11 % more steps.",
     ),
     "06-rate": Exercise(
         judge_rate,
-        hint="begin with `warm_up = steps / 10` and one `if`. After the warm-up, let t go from 0 "
-        "to 1 over the steps that are left; np.cos(np.pi * t) then goes from 1 to -1. Move and "
-        "stretch that until it goes from PEAK to 0.",
+        level="medium",
+        minutes=10,
+        hints=(
+            "begin with `warm_up = steps / 10` and one `if`. After the warm-up, let t go from 0 "
+            "to 1 over the steps that are left; np.cos(np.pi * t) then goes from 1 to -1. Move and "
+            "stretch that until it goes from PEAK to 0.",
+        ),
         why="the schedule is stretched to the run, so the rate reaches 0 where the run ends, "
         "however many steps you can afford; a run that is broken off early misses that end.",
     ),
     "06-flip": Exercise(
         judge_flip,
-        hint="the axes are (pictures, height, width, colours). A step of -1 in a slice turns an "
-        "axis round: [::-1] the first one. Which one leads from left to right? Call the model on "
-        "both, then take the mean.",
+        level="medium",
+        minutes=8,
+        hints=(
+            "the axes are (pictures, height, width, colours). A step of -1 in a slice turns an "
+            "axis round: [::-1] the first one. Which one leads from left to right? Call the model "
+            "on both, then take the mean.",
+        ),
         why="the mean of two looks at a picture often beats one, and costs twice the time; an "
         "accuracy that was measured in this way must say so.",
     ),
