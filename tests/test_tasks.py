@@ -1,4 +1,4 @@
-"""The notebooks hold the exercises and predictions that the library knows, each with what it needs."""
+"""The notebooks hold the exercises and predictions that the library has, each complete."""
 
 import re
 from copy import deepcopy
