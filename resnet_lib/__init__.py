@@ -27,9 +27,9 @@ _HOMES = {
     "load_trained": "zoo",
     "train": "training",
 }
-_MODULES = ("augment", "blocks", "cifar", "datasets", "exercises", "imagenet", "inspection")
-_MODULES += ("models", "paper", "plots", "recipes", "records", "runtime", "schedules", "training")
-_MODULES += ("zoo",)
+_MODULES = ("augment", "blocks", "cifar", "datasets", "exercises", "explorers", "imagenet")
+_MODULES += ("inspection", "models", "paper", "plots", "recipes", "records", "runtime")
+_MODULES += ("schedules", "training", "zoo")
 # What had another name in 0.1.0.
 _RENAMED = {
     "arguments": "rl.checks",

@@ -79,7 +79,7 @@ FLOORS = (
     ("blocks", "schedules", "augment", "inspection"),
     ("cifar", "imagenet", "datasets"),
     ("models", "recipes", "records", "plots"),
-    ("zoo", "training", "exercises"),
+    ("zoo", "training", "exercises", "explorers"),
     ("__main__",),
 )
 
