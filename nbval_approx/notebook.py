@@ -2,7 +2,6 @@
 
 import copy
 import math
-import re
 import time
 from queue import Empty
 
@@ -11,11 +10,9 @@ import pytest
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-RELATIVE, ABSOLUTE = 2e-2, 2e-3
-# A point or an exponent makes a number decimal. Not in a word (conv2.1) nor in a version (2.21.0).
-DECIMAL = re.compile(
-    r" *(?<![\w.])[-+]?(?:\d[\d,]*\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+)(?!\d|\.\d)"
-)
+from nbval_approx import SETTINGS
+from nbval_approx.numbers import TAGS, settled_text
+
 # Seconds between two looks at whether a kernel still lives.
 LOOK = 1.0
 
@@ -34,8 +31,10 @@ class Notebook(IPyNbFile):
     """A notebook of `Cell`s that runs in a `Kernel`."""
 
     def setup(self):
-        """Start the kernel."""
+        """Start the kernel with the environment of `SETTINGS`."""
         with pytest.MonkeyPatch.context() as patch:
+            for name, value in SETTINGS.items():
+                patch.setenv(name, value)
             patch.setattr(nbval.plugin, "RunningKernel", Kernel)
             super().setup()
 
@@ -73,7 +72,7 @@ class Kernel(RunningKernel):
 
 
 class Cell(IPyNbCell):
-    """A code cell; tagged `nbval-approx`, its decimal numbers may differ a little."""
+    """A code cell, some of whose numbers may differ where a tag says so."""
 
     def runtest(self):
         """Run and compare the cell."""
@@ -86,7 +85,7 @@ class Cell(IPyNbCell):
             )
 
     def compare_outputs(self, test, ref, skip_compare=None):
-        """Compare as nbval does, in a tagged cell after taking the saved spelling of close numbers.
+        """Compare as nbval does, in a tagged cell after taking the saved spelling of freed numbers.
 
         Args:
             test: the outputs of this run.
@@ -97,46 +96,26 @@ class Cell(IPyNbCell):
             Whether they are the same; if not, `comparison_traceback` says why.
         """
         notes = []
-        if "nbval-approx" in self.cell.metadata.get("tags", []):
-            test = settled(test, ref, notes)
+        tags = TAGS.keys() & self.cell.metadata.get("tags", [])
+        if tags:
+            test = settled(test, ref, tags, notes)
         same = super().compare_outputs(test, ref, skip_compare)
         if not same:
             self.comparison_traceback[:0] = notes
         return same
 
 
-def settled(test, ref, notes):
-    """Return the outputs `test`, with numbers close to those of `ref` replaced by them."""
+def settled(test, ref, tags, notes):
+    """Return the outputs `test`, with the freed numbers of `ref` in place of theirs."""
     test = copy.deepcopy(test)
     for new, saved in zip(test, ref, strict=False):
         for new_texts, saved_texts in zip(texts(new), texts(saved), strict=False):
             for key in new_texts.keys() & saved_texts.keys():
                 if key.startswith("text"):
-                    new_texts[key] = settled_text(new_texts[key], saved_texts[key], notes)
+                    new_texts[key] = settled_text(new_texts[key], saved_texts[key], tags, notes)
     return test
 
 
 def texts(output):
     """Return the dictionaries of an output that hold its texts."""
     return [output, output.get("data", {})]
-
-
-def settled_text(new, saved, notes):
-    """Return `new` with numbers close to those of `saved` replaced by them; note the others."""
-    if DECIMAL.split(new) != DECIMAL.split(saved):
-        return new
-    pairs = zip(DECIMAL.findall(new), DECIMAL.findall(saved), strict=True)
-    chosen = iter([settled_number(*pair, notes) for pair in pairs])
-    return DECIMAL.sub(lambda match: next(chosen), new)
-
-
-def settled_number(new, saved, notes):
-    """Return `saved` if the two numbers are close, else `new`, with a note."""
-    received, expected = (float(text.replace(",", "")) for text in (new, saved))
-    if math.isclose(received, expected, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
-        return saved
-    notes.append(
-        f"nbval-approx: expected {saved.strip()} within {RELATIVE:.0%} or {ABSOLUTE},"
-        f" received {new.strip()}"
-    )
-    return new

@@ -22,7 +22,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from nbval_approx.notebook import DECIMAL
+from nbval_approx.numbers import TAGS as TOLERANCES
+from nbval_approx.numbers import freeing, numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -30,8 +31,8 @@ PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LONGEST = 25
 
 # Tags that nbval or these tests act on; others with these beginnings are taken for mistakes.
-TAGS = {"nbval-approx", "raises-exception", "shows-shape", "shows-parameters", "shows-loss"}
-TAG_FAMILIES = ("nbval", "raises", "shows")
+TAGS = {*TOLERANCES, "answer", "raises-exception", "shows-shape", "shows-parameters", "shows-loss"}
+TAG_FAMILIES = ("nbval", "answer", "raises", "shows")
 # Cells whose output is not compared: {"NN_name": how many}, each with its reason in a comment.
 NOT_COMPARED = {}
 NOT_COMPARING = re.compile(r"nbval[-_](?:ignore[-_]output|skip)", re.IGNORECASE)
@@ -126,8 +127,9 @@ VOLATILE = {
 def volatile_outputs(notebook):
     return [
         f"cell {n}: {what} in its output: {match[0]!r}"
-        for n, _, output in outputs(notebook)
+        for n, cell, output in outputs(notebook)
         for what, pattern in VOLATILE.items()
+        if not (what == "a time" and "nbval-time" in tags(cell))
         if (match := re.search(pattern, output_text(output)))
     ]
 
@@ -141,11 +143,40 @@ def unknown_tags(notebook):
     ]
 
 
-def needlessly_approximate(notebook):
+def needless_tolerances(notebook):
     return [
-        f"cell {n}: tagged nbval-approx, but shows no decimal number"
+        f"cell {n}: tagged {tag}, but shows no number that it frees"
         for n, cell in code_cells(notebook)
-        if "nbval-approx" in tags(cell) and not DECIMAL.search(shown(cell))
+        for tag in tolerances(cell)
+        if not any(tag in freeing(number, tolerances(cell)) for number in numbers(shown(cell)))
+    ]
+
+
+def tolerances(cell):
+    """Return those of a cell's tags that free numbers."""
+    return [tag for tag in tags(cell) if tag in TOLERANCES]
+
+
+def tolerances_of_other_numbers(notebook):
+    cells = [(n, set(tolerances(cell)), numbers(shown(cell))) for n, cell in code_cells(notebook)]
+    times = [
+        f"cell {n}: nbval-time frees the numbers of {sorted(found - {'nbval-time'})}"
+        for n, found, _ in cells
+        if "nbval-time" in found and found - {"nbval-time", "nbval-accuracy"}
+    ]
+    return times + [
+        f"cell {n}: no accuracy in per cent, as it must be beside nbval-loss or nbval-time"
+        for n, found, received in cells
+        if "nbval-accuracy" in found and found & {"nbval-loss", "nbval-time"}
+        if not any(number.percent for number in received)
+    ]
+
+
+def answers_without_output(notebook):
+    return [
+        f"cell {n}: tagged answer, but shows nothing"
+        for n, cell in enumerate(notebook.cells, start=1)
+        if "answer" in tags(cell) and not cell.get("outputs")
     ]
 
 
@@ -173,7 +204,9 @@ GUARDS = [
     long_cells,
     volatile_outputs,
     unknown_tags,
-    needlessly_approximate,
+    needless_tolerances,
+    tolerances_of_other_numbers,
+    answers_without_output,
 ]
 
 
@@ -237,6 +270,7 @@ def one_cell(source="1", output=None, count=1, tagged=(), **metadata):
 
 ERROR = v4.new_output("error", ename="ValueError", evalue="no", traceback=["ValueError: no"])
 OBJECT = v4.new_output("execute_result", data={"text/plain": "<object at 0x7f12ab34cd56>"})
+ACCURACY, LOSS, TIME = "nbval-accuracy", "nbval-loss", "nbval-time"
 FAULTS = [
     (not_run_in_order, one_cell(count=None)),
     (not_run_in_order, one_cell(count=2)),
@@ -255,7 +289,14 @@ FAULTS = [
     (volatile_outputs, one_cell(output=stream("Wall time: 3 s"))),
     (unknown_tags, one_cell(tagged=["nbval-aprox"])),
     (unknown_tags, one_cell(tagged=["shows-losses"])),
-    (needlessly_approximate, one_cell(output=stream("16 of 20"), tagged=["nbval-approx"])),
+    (unknown_tags, one_cell(output=stream("1"), tagged=["answers"])),
+    (needless_tolerances, one_cell(output=stream("16 of 20"), tagged=["nbval-approx"])),
+    (needless_tolerances, one_cell(output=stream("95 %"), tagged=[ACCURACY, LOSS])),
+    (needless_tolerances, one_cell(output=stream("float32"), tagged=["nbval-time"])),
+    (tolerances_of_other_numbers, one_cell(output=stream("3.5 s, 0.7"), tagged=[TIME, LOSS])),
+    (tolerances_of_other_numbers, one_cell(output=stream("3.5, 0.7"), tagged=[ACCURACY, LOSS])),
+    (tolerances_of_other_numbers, one_cell(output=stream("3.5, 0.7"), tagged=[ACCURACY, TIME])),
+    (answers_without_output, one_cell(tagged=["answer"])),
 ]
 FINE = [
     one_cell(output=ERROR, tagged=["raises-exception"]),
@@ -263,6 +304,8 @@ FINE = [
     one_cell("\n".join("x" * LONGEST)),
     one_cell(output=stream("widths 16/32/64; see https://arxiv.org/abs/1512.03385 </a></b>")),
     one_cell(output=stream("loss 0.69"), tagged=["nbval-approx", "shows-loss", "anything-else"]),
+    one_cell(output=stream("loss 0.69, right 85 %"), tagged=[ACCURACY, LOSS, "answer"]),
+    one_cell(output=stream("12ms a step, 1,234 pictures a second"), tagged=[TIME]),
 ]
 
 
