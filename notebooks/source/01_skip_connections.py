@@ -96,7 +96,7 @@ def plain_block(x, **options):
 # %% [markdown]
 # A network is one layer, then blocks, then the mean of each channel and a softmax. Its depth counts the layers
 # with weights that lie one behind another: the first, two in each block, the last. What goes from block to block is
-# the **stream**. The function `stream` keeps what the first layer and each block put out, because you will want to look at it.
+# the **stream**. The function `stream` keeps what the first layer and each block output, because you will want to look at it.
 
 
 # %%
@@ -125,7 +125,11 @@ for depth in (8, 38):
 #
 # **Predict.** You train both for the same number of steps, with the same optimizer; the learning rate falls from 0.05
 # to zero. Which one has the lower loss *on the training images*? (In the profile "quick" you train for 7 epochs.
-# `rl.set_profile("full")`, right after the import, makes it 30.)
+# `rl.set_profile("full")`, right after the import, makes it 30.) Write your guess in place of the three dots and run the cell: it is kept,
+# and set beside the result when that comes.
+
+# %%
+rl.exercises.predict("01-deeper", ...)  # The number of layers, 8 or 38.
 
 # %%
 EPOCHS = 7 if rl.profile() == "quick" else 30
@@ -142,10 +146,10 @@ def trained(block, depth):
     return history
 
 
-# %%
+# %% tags=["answer"]
 plain = {depth: trained(plain_block, depth) for depth in (8, 38)}
 
-# %%
+# %% tags=["answer"]
 rl.plots.curves(
     {f"plain, {depth} layers": history["loss"] for depth, history in plain.items()},
     ylabel="loss on the training images",
@@ -157,19 +161,20 @@ rl.plots.curves(
 # images that it trains on.
 
 
-# %%
-def compare(name, runs):
-    shallow, deep = runs[8], runs[38]
-    loss = "higher" if deep["loss"][-1] > shallow["loss"][-1] else "lower"
-    accuracy = "higher" if deep["test accuracy"] > shallow["test accuracy"] else "lower"
-    print(f"{name}: the deep network has the {loss} training loss, the {accuracy} test accuracy")
+# %% tags=["answer", "nbval-loss", "nbval-accuracy"]
+def ends_with(name, runs):
+    """Print what each network ends with; return the depth with the lower training loss."""
+    for depth, history in runs.items():
+        loss, accuracy = history["loss"][-1], history["test accuracy"]
+        print(f"{name}, {depth:2} layers: training loss {loss:.2f}, test accuracy {accuracy:.0%}")
+    return min(runs, key=lambda depth: runs[depth]["loss"][-1])
 
 
-compare("plain", plain)
+rl.exercises.compare("01-deeper", lower_loss=ends_with("plain", plain))
 
 # %% [markdown]
 # This is **degradation** [1, figure 1]. It is not overfitting: an overfitted network has a *low* training loss. Could it
-# just be slow? The loss is still not far below ln 4 = 1.39, that of pure guessing; the paper trained its deep plain network three times as
+# just be slow? The deep network's loss is still not far below ln 4 = 1.39, that of pure guessing; the paper trained its deep plain network three times as
 # long, and the problem stayed [1, section 4.1]. The better solution exists, we have just described it, and the optimizer does not find
 # it. What is hard to find is
 # a block that does nothing: two convolutions, two normalisations and two ReLUs must together give back what came in.
@@ -192,6 +197,20 @@ def residual_block(x, **options):
 
 
 # %% [markdown]
+# Make a model of each block alone, and have it drawn:
+
+# %%
+inputs = keras.Input((16, 16, 16))
+one_block = {
+    "plain": keras.Model(inputs, plain_block(inputs)),
+    "residual": keras.Model(inputs, residual_block(inputs)),
+}
+rl.plots.block(one_block)
+
+# %% [markdown]
+# The picture is drawn from the live models, from top to bottom. The two are the same, layer by layer, but for the arc on the right: it takes
+# the block's input past both convolutions to the addition, the circle.
+#
 # An addition has no weights. The networks are as large as before:
 
 # %%
@@ -211,12 +230,12 @@ rl.plots.curves(
 
 # %% [markdown]
 # Of the four networks, the plain one with 38 layers ends highest and the residual one with 38 layers ends lowest. One added
-# line has turned the order round. In the first epoch, though, the residual networks are worse than guessing: what they put out is
+# line has turned the order round. In the first epoch, though, the residual networks are worse than guessing: what they output is
 # larger, so the random last layer is more sure of wrong answers.
 
-# %%
-compare("plain", plain)
-compare("residual", residual)
+# %% tags=["nbval-loss", "nbval-accuracy"]
+for name, runs in {"plain": plain, "residual": residual}.items():
+    print(f"{name}: the lower loss with {ends_with(name, runs)} layers\n")
 
 # %% [markdown]
 # ## What gets through at the start
@@ -225,7 +244,7 @@ compare("residual", residual)
 # it: measure. Before any training, send 64 images through networks of 56 layers, where effects are plainer than at 38, and
 # look at two numbers:
 #
-# - the variance of what each block puts out: is there still a signal?
+# - the variance of what each block outputs: is there still a signal?
 # - the norm of the gradient of the loss by each layer's kernel: how strongly does the loss pull at this layer?
 #
 # Measure both with and without BN, plain and residual. `training=True` makes BN use the statistics of the batch, as in training.
@@ -316,6 +335,16 @@ for name, signal in with_bn.items():
 # back around every branch: the derivative of $x + F(x)$ is $1 + F'(x)$. (Where the sum is negative, the last ReLU sets it to zero.)
 # The 1 alone would not stop an explosion. But the stream grows from block to block, and the BN of a branch divides by its
 # size, so $F'$ gets smaller the deeper the block lies. The factors come close to 1, and their product grows slowly.
+#
+# Turn it yourself. Where you can run this notebook, the next cell shows controls: change the depth, take BN or the skip away, and watch
+# both curves. A zero gamma comes up at the end of this notebook. Each turn builds the network anew and measures it.
+
+# %%
+rl.explorers.signals()
+
+# %% [markdown]
+# On the left the variance of what each block outputs, on the right the norm of the gradient. As you found it, the explorer shows the residual
+# network with BN: both lines stay level. Take the skip away, and the gradient grows by powers of ten towards the first layer.
 #
 # ## Shapes must agree
 #
@@ -430,7 +459,7 @@ print("largest change by any of the 27 blocks:", max(abs(end - ends[0]).max() fo
 # ## Exercises
 #
 # Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
-# For a hint, run `rl.exercises.hint("01-residual")` in a cell of your own.
+# For a hint, run `rl.exercises.hint("01-residual")` in a cell of your own, and run it again for a further one.
 #
 # ### Exercise 1: the skip
 #
@@ -448,6 +477,16 @@ def residual(x, branch):
 
 # %%
 rl.exercises.check("01-residual", residual)
+
+# %% [markdown]
+# What you wrote is used at once. `rl.exercises.answer` returns your function if the check has found it correct, and else the library's, and says which:
+
+# %%
+skip_around = rl.exercises.answer("01-residual")
+inputs = keras.Input((16, 16, 16))
+rl.plots.block(
+    keras.Model(inputs, skip_around(inputs, lambda x: conv_bn(layers.ReLU()(conv_bn(x)))))
+)
 
 # %% [markdown]
 # <details>

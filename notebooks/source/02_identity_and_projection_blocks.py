@@ -26,7 +26,7 @@ from keras import layers
 #
 # ## The identity block
 #
-# You know it from notebook 1: two layers, the skip, the last ReLU. Where the block puts out the shape that comes in, the skip
+# You know it from notebook 1: two layers, the skip, the last ReLU. Where the block outputs the shape that comes in, the skip
 # can pass the input on as it is. Such a block is an **identity block**.
 
 
@@ -55,10 +55,14 @@ def identity_block(x, filters):
 # takes the bias's place.
 #
 # **Predict.** An identity block with 16 channels gets a feature map of 32x32x16. How many trainable parameters does
-# it have? Count kernels (height x width x channels in x channels out), then BN (a scale and a shift for each channel).
-
+# it have? Count kernels (height x width x channels in x channels out), then BN (a scale and a shift for each channel). Write the number
+# in place of the three dots.
 
 # %%
+rl.exercises.predict("02-identity-parameters", ...)
+
+
+# %% tags=["answer"]
 def on_its_own(block, shape, *args, **options):
     """A model that consists of a single block."""
     inputs = keras.Input(shape)
@@ -70,6 +74,7 @@ bn = 2 * (2 * 16)
 print("by hand:    ", kernels + bn)
 block = on_its_own(identity_block, (32, 32, 16), 16)
 print("by counting:", rl.count_parameters(block).trainable)
+rl.exercises.compare("02-identity-parameters", counted=rl.count_parameters(block).trainable)
 
 # %% [markdown]
 # The model also has 64 parameters that are not trainable: the moving mean and variance of each BN channel, which it uses
@@ -80,7 +85,7 @@ print(rl.count_parameters(block))
 
 # %% [markdown]
 # They do enter the cost. A **multiply-add** is one multiplication and one addition; a convolution needs one for each weight of
-# its kernel at each pixel it puts out.
+# its kernel at each pixel it outputs.
 
 # %%
 print("by hand:    ", 32 * 32 * kernels)
@@ -89,7 +94,7 @@ print("by counting:", rl.count_multiply_adds(block))
 # %% [markdown]
 # ## When the shape changes
 #
-# The blocks of a network stand in **stages**: rows of blocks that put out one shape. From stage to stage, it halves height and width and doubles the channels. The first convolution does both,
+# The blocks of a network stand in **stages**: rows of blocks that output one shape. From stage to stage, it halves height and width and doubles the channels. The first convolution does both,
 # with stride 2. Then x and y no longer have the same shape.
 
 
@@ -126,14 +131,30 @@ def projection_block(x, filters, strides=2):
 # **Predict.** The block gets 32x32x16 and has 32 filters. Its output shape? Its trainable parameters?
 
 # %%
+rl.exercises.predict("02-projection", ...)  # Four numbers: (height, width, channels, parameters).
+
+# %% tags=["answer"]
 block = on_its_own(projection_block, (32, 32, 16), 32)
 print("shape:", block.output_shape[1:])
 
-# %%
+# %% tags=["answer"]
 first, second, skip = 3 * 3 * 16 * 32, 3 * 3 * 32 * 32, 1 * 1 * 16 * 32
 bn = 3 * (2 * 32)
 print("by hand:    ", first + second + skip + bn)
-print("by counting:", rl.count_parameters(block).trainable)
+counted = rl.count_parameters(block).trainable
+print("by counting:", counted)
+rl.exercises.compare("02-projection", counted=(*block.output_shape[1:], counted))
+
+# %% [markdown]
+# Side by side, the two blocks:
+
+# %%
+blocks = {"identity": on_its_own(identity_block, (32, 32, 16), 16), "projection": block}
+rl.plots.block(blocks)
+
+# %% [markdown]
+# On the left nothing stands on the arc: the input reaches the addition as it came. On the right the 1x1 convolution and its BN stand on it, and
+# both ways arrive at the addition with 16x16x32.
 
 # %% [markdown]
 # With stride 2, the projection never looks at three of four pixels. That is less of a loss than it seems: the 3x3 convolutions
@@ -234,7 +255,7 @@ for option, error in rl.paper.IMAGENET_34_ERROR.items():
 print("".join(inspect.getsource(rl.blocks.basic_block).split('"""')[::2]))
 
 # %% [markdown]
-# "Otherwise what you have written" is a claim. Prove it: give both the same weights, and compare what they put out, for
+# "Otherwise what you have written" is a claim. Prove it: give both the same weights, and compare what they output, for
 # a batch in training mode (BN takes the batch's statistics) and in inference mode (BN takes its moving statistics).
 
 
@@ -282,7 +303,7 @@ def bottleneck_block(x, filters, strides=1):
 
 
 # %% [markdown]
-# `filters` is the narrow width, or mid-width. The block puts out four times as many channels; the library calls the four
+# `filters` is the narrow width, or mid-width. The block outputs four times as many channels; the library calls the four
 # `expansion`. The `if` makes it an identity block or a
 # projection block, whichever fits.
 #
@@ -290,22 +311,29 @@ def bottleneck_block(x, filters, strides=1):
 # parameters, and by what factor, roughly?
 
 # %%
+rl.exercises.predict("02-bottleneck", ...)  # How many times the bottleneck's the basic block has.
+
+# %% tags=["answer"]
 wide = on_its_own(identity_block, (16, 16, 256), 256)
 narrow = on_its_own(bottleneck_block, (16, 16, 256), 64)
 for name, block in {"basic": wide, "bottleneck": narrow}.items():
     parameters, cost = rl.count_parameters(block).trainable, rl.count_multiply_adds(block)
     print(f"{name:>10}: {parameters:>9,} parameters, {cost:>11,} multiply-adds")
 
-# %%
+# %% tags=["answer"]
 mid, out = 64, 256
 kernels = 1 * 1 * out * mid + 3 * 3 * mid * mid + 1 * 1 * mid * out
 by_hand = kernels + 2 * (mid + mid + out)
 print("bottleneck by hand:", by_hand)
-print(f"basic / bottleneck: {rl.count_parameters(wide).trainable / by_hand:.1f}")
+times = rl.count_parameters(wide).trainable / by_hand
+rl.exercises.compare("02-bottleneck", times=round(times, 1))
+
+# %%
+rl.plots.block({"basic": wide, "bottleneck": narrow})
 
 # %% [markdown]
-# So for the same input and output, a bottleneck block has about a seventeenth of the parameters, with three layers in place of
-# two. No network has both on the same map, though. The paper compares the basic block on 64 channels, the widest that ResNet-34 has at
+# Left and right, 16x16x256 goes in and comes out. In the bottleneck the 1x1 convolutions narrow and widen, and only 64 channels meet the 3x3 kernel. So
+# for the same input and output, a bottleneck block has about a seventeenth of the parameters, with three layers in place of two. No network has both on the same map, though. The paper compares the basic block on 64 channels, the widest that ResNet-34 has at
 # this size, with a bottleneck on 256 [1, figure 5]:
 
 # %%
@@ -336,6 +364,15 @@ library = on_its_own(rl.blocks.bottleneck_block, (8, 8, 64), 32, 2, name="b")
 same(mine, library, (8, 8, 64))
 
 # %% [markdown]
+# ## Turn it yourself
+#
+# All that you have met in this notebook in one place. Change the kind of block, its filters, its stride or its shortcut, and read how the picture, the output
+# shape, the parameters and the multiply-adds change. Before each turn, say what you expect.
+
+# %%
+rl.explorers.blocks()
+
+# %% [markdown]
 # ## Two stages in a row
 #
 # A stage is a row of blocks. Where the shape changes, its first block is a projection block; all others are identity blocks. Stack
@@ -350,7 +387,7 @@ two_stages = keras.Model(inputs, x, name="two stages")
 rl.plots.feature_maps(two_stages)
 
 # %% [markdown]
-# Each box is what a stage puts out. Height goes up and channels go to the right, both to the same scale; width goes back,
+# Each box is what a stage outputs. Height goes up and channels go to the right, both to the same scale; width goes back,
 # foreshortened. From the first stage to the second, height and width halve and the channels double: half as many numbers.
 #
 # ## Summary
@@ -366,12 +403,12 @@ rl.plots.feature_maps(two_stages)
 # ## Exercises
 #
 # Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
-# For a hint, run `rl.exercises.hint("02-parameters")` in a cell of your own.
+# For a hint, run `rl.exercises.hint("02-parameters")` in a cell of your own, and run it again for a further one.
 #
 # ### Exercise 1: parameters
 #
 # *Easy, 5 minutes.*
-# A basic block takes 32 channels and puts out 64, with a stride of 2. Its shortcut is a projection followed by batch
+# A basic block takes 32 channels and outputs 64, with a stride of 2. Its shortcut is a projection followed by batch
 # normalisation. No convolution has biases.
 # How many trainable parameters does the block have? Work it out by hand; write the expression, if you like.
 
@@ -415,6 +452,13 @@ def my_identity_block(x, filters, name):
 rl.exercises.check("02-identity-block", my_identity_block)
 
 # %% [markdown]
+# Your block, drawn from the live model; the library's, as long as you have none:
+
+# %%
+block = rl.exercises.answer("02-identity-block")
+rl.plots.block(on_its_own(block, (32, 32, 16), 16, name="block"))
+
+# %% [markdown]
 # <details>
 # <summary>Solution</summary>
 #
@@ -456,7 +500,7 @@ rl.exercises.check("02-bottleneck-shape", shape)
 # shape = (32 // 2, 32 // 2, 4 * 128)
 # ```
 #
-# `filters` is the mid-width. The last convolution puts out four times as many channels, and one of the three has the
+# `filters` is the mid-width. The last convolution outputs four times as many channels, and one of the three has the
 # stride.
 #
 # </details>

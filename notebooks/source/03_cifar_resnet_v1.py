@@ -133,7 +133,7 @@ for training in (True, False):
 rl.plots.feature_maps(library)
 
 # %% [markdown]
-# Each box is what a stage puts out. Height and channels have the same scale; width goes back, foreshortened. From stage to
+# Each box is what a stage outputs. Height and channels have the same scale; width goes back, foreshortened. From stage to
 # stage, height and width halve while the channels double, so the volume halves. A kernel is then applied at a quarter of the places, but has
 # four times the weights: an identity block costs the same number of multiply-adds in every stage.
 
@@ -150,16 +150,21 @@ for stage, reach in rl.receptive_field(library).items():
 # **Predict.** Which n makes a ResNet-56? How many blocks, and how many convolutions in blocks?
 
 # %%
+rl.exercises.predict("03-resnet56", ...)  # Three numbers: (n, blocks, convolutions in blocks).
+
+# %% tags=["answer"]
 resnet56 = rl.resnet_v1((32, 32, 3), depth=56)
 for stage in rl.feature_maps(resnet56):
     print(stage)
 
-# %%
+# %% tags=["answer"]
 n = (56 - 2) // 6
 in_blocks = [x.name for x in resnet56.layers if "block" in x.name and "_conv" in x.name]
 counted = [name for name in in_blocks if "shortcut" not in name]
 print(f"n = {n}: 3 stacks of {n} blocks of 2 convolutions = {3 * n * 2}")
 print(f"in the live model: {len(counted)}, and 2 more layers with weights: stem and head")
+additions = [x.name for x in resnet56.layers if isinstance(x, layers.Add)]
+rl.exercises.compare("03-resnet56", counted=(n, len(additions), len(counted)))
 
 # %% [markdown]
 # So a ResNet-56 is 3 stacks of 9 blocks of 2 convolutions, a first convolution and a dense layer. Valid depths go up in steps
@@ -174,8 +179,16 @@ except ValueError as error:
 # %% [markdown]
 # (50 is valid: 6 x 8 + 2. The network of this plan with 50 layers is *not* the famous ResNet-50, which has four stages of
 # bottleneck blocks and 25 million parameters. Depth alone says little.)
+#
+# Try other depths, and forms and the plain network, which come up in this notebook and the next:
+
+# %%
+rl.explorers.networks()
 
 # %% [markdown]
+# The picture is the first block of stage 2. Depth repeats blocks: it changes the parameters and the multiply-adds, and neither a shape nor the
+# block. The form changes the block.
+#
 # ## Table 6, recomputed
 #
 # The paper prints the parameters of six networks. The `form="paper"` builds them as the paper has them: shortcut A, no bias in the
@@ -270,6 +283,9 @@ print(count["example"] - count["paper"], "=", kernels_of_projections + biases)
 # form "example" that have a BN behind them to large random numbers, and compare outputs in training mode.
 
 # %%
+rl.exercises.predict("03-constant", ...)  # The largest change of a probability.
+
+# %% tags=["answer", "nbval-approx"]
 example = forms["example"]
 before = np.asarray(example(pictures, training=True))
 rng = np.random.default_rng(0)
@@ -277,7 +293,7 @@ for layer in example.layers:
     if isinstance(layer, layers.Conv2D) and "shortcut" not in layer.name:
         layer.bias.assign(rng.normal(scale=3, size=layer.filters))
 after = np.asarray(example(pictures, training=True))
-print("largest change of a probability is below 0.001:", bool(abs(after - before).max() < 1e-3))
+rl.exercises.compare("03-constant", measured=f"{abs(after - before).max():.4f}")
 
 # %% [markdown]
 # ## Train it
@@ -339,9 +355,10 @@ rl.plots.loss(run)
 # the network does not train on, jumps about while the rate is high; as the rate falls to zero, it comes down to the training loss. Right: the
 # same for the accuracy.
 
-# %%
+# %% tags=["nbval-accuracy"]
 results = run.record["results"]
-print("test accuracy of the last epoch is above 85 %:", results["test_accuracy_last"] > 0.85)
+print(f"test accuracy of the last epoch: {results['test_accuracy_last']:.1%}")
+print(f"test accuracy of the best epoch: {results['test_accuracy_best']:.1%}")
 print("the best epoch was chosen on the", results["chosen_on"], "images")
 print("kept in the record:", *results)
 
@@ -387,7 +404,7 @@ rl.plots.images(
 # ## Exercises
 #
 # Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
-# For a hint, run `rl.exercises.hint("03-blocks")` in a cell of your own.
+# For a hint, run `rl.exercises.hint("03-blocks")` in a cell of your own, and run it again for a further one.
 #
 # ### Exercise 1: what n counts
 #
@@ -419,7 +436,7 @@ rl.exercises.check("03-blocks", resnet74)
 # ### Exercise 2: needless biases
 #
 # *Medium, 8 minutes.*
-# In the form `"example"` each convolution has biases, one for each channel that it puts out, and the shortcuts of stages 2
+# In the form `"example"` each convolution has biases, one for each channel that it outputs, and the shortcuts of stages 2
 # and 3 begin with a projection, a convolution too.
 # How many bias values do the convolutions of ResNet-32 have, all together?
 
@@ -462,6 +479,13 @@ def blocks_per_stage(depth):
 
 # %%
 rl.exercises.check("03-depth", blocks_per_stage)
+
+# %% [markdown]
+# Yours, if it is correct, or the library's:
+
+# %%
+n_of = rl.exercises.answer("03-depth")
+print({depth: n_of(depth) for depth in (20, 50, 56, 57, 110, 1202)})
 
 # %% [markdown]
 # <details>

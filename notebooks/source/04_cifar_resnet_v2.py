@@ -32,7 +32,7 @@ SHAPE = (32, 32, 3)
 
 
 def outputs(model, names):
-    """What the named layers put out for the 32 pictures."""
+    """What the named layers output for the 32 pictures."""
     tensors = [model.get_layer(name).output for name in names]
     probe = keras.Model(model.input, tensors)
     return [np.asarray(tensor) for tensor in probe(images, training=True)]
@@ -54,7 +54,14 @@ for model in (v1, v2):
 
 # %% [markdown]
 # v1: convolution, BN, ReLU, convolution, BN, addition, ReLU. v2: BN, ReLU, convolution, BN, ReLU, convolution,
-# addition. The same seven layers. In v2, BN and ReLU come before each convolution: **pre-activation**. Nothing comes
+# addition. The same seven layers. As a picture:
+
+# %%
+rl.plots.block([(v1, "stage1_block2"), (v2, "stage1_block2")])
+
+# %% [markdown]
+# On the left v1: the ReLU at the bottom stands behind the addition, where every signal must pass it. On the right v2: from one arc to the next,
+# nothing stands on the way. In v2, BN and ReLU come before each convolution: **pre-activation**. Nothing comes
 # after the addition.
 #
 # The **stream** (notebook 1) is what runs from addition to addition. In v1 it goes through a ReLU in every block, and that ReLU
@@ -64,6 +71,9 @@ for model in (v1, v2):
 # from block to block, or less?
 
 # %%
+rl.exercises.predict("04-cut", ...)  # Two shares, such as (0.5, 0.5): first block, last block.
+
+# %% tags=["answer"]
 additions = [layer.name for layer in v1.layers if layer.name.endswith("_add")]
 share = [(tensor < 0).mean() for tensor in outputs(v1, additions)]
 rl.plots.curves(
@@ -72,6 +82,9 @@ rl.plots.curves(
     xlabel="block",
     title="before training",
 )
+
+# %% tags=["answer", "nbval-approx"]
+rl.exercises.compare("04-cut", measured=(round(float(share[0]), 2), round(float(share[-1]), 2)))
 
 # %% [markdown]
 # About a third in the first block of each stage (blocks 1, 7 and 13), then less from block to block, down to about a
@@ -94,22 +107,27 @@ rl.plots.curves(
 # The 1 says: the gradient at block L reaches block l in full, past all branches. With a ReLU after the addition,
 # neither holds.
 #
-# **Predict.** Take stage 1 of both networks. To what block 1 puts out, add what the branches of blocks 2 to 6 put out.
-# Is the sum what block 6 puts out? About, or exactly?
+# **Predict.** Take stage 1 of both networks. To what block 1 outputs, add what the branches of blocks 2 to 6 output.
+# Is the sum what block 6 outputs? About, or exactly?
+
+# %%
+rl.exercises.predict("04-sum", ...)  # In words, for v1 and for v2.
 
 
-# %% tags=["nbval-approx"]
+# %% tags=["answer", "nbval-approx"]
 def adds_up(model, block_end, branch_end):
     """Compare the end of stage 1 with its start plus all branches."""
     start, end = outputs(model, [f"stage1_block{i}_{block_end}" for i in (1, 6)])
     for branch in outputs(model, [f"stage1_block{i}_{branch_end}" for i in range(2, 7)]):
         start = start + branch
-    print(f"{model.name}: equal {np.array_equal(start, end)}, ", end="")
+    print(f"{model.name}: ", end="")
     print(f"largest difference {abs(start - end).max():.1f}, largest value {abs(end).max():.1f}")
+    return "exactly" if np.array_equal(start, end) else "not equal"
 
 
-adds_up(v2, block_end="add", branch_end="conv2")
-adds_up(v1, block_end="relu2", branch_end="bn2")
+in_v2 = adds_up(v2, block_end="add", branch_end="conv2")
+in_v1 = adds_up(v1, block_end="relu2", branch_end="bn2")
+rl.exercises.compare("04-sum", v1=in_v1, v2=in_v2)
 
 # %% [markdown]
 # In v2 they are equal to the last bit, because the network adds the same numbers in the same order. In v1 the largest
@@ -176,7 +194,7 @@ def on_its_own(block, shape, *args, **options):
 
 
 def same(mine, library):
-    """Give both models the same weights, then compare what they put out."""
+    """Give both models the same weights, then compare what they output."""
     rng = np.random.default_rng(0)
     mine.set_weights([w + rng.uniform(0, 0.1, w.shape) for w in mine.get_weights()])
     library.set_weights(mine.get_weights())
@@ -224,8 +242,11 @@ same(mine, on_its_own(library, (8, 8, 64), 32, 128, **options))
 # **Predict.** In which of the three stages does its first block compute something else than the paper's? Ask live
 # models which layer feeds the branch, and which feeds the projection:
 
-
 # %%
+rl.exercises.predict("04-first-blocks", ...)  # One stage or several: 1, (1, 2), …
+
+
+# %% tags=["answer"]
 def fed_by(model, name):
     """The layer whose output goes into the named one."""
     tensor = model.get_layer(name).input
@@ -234,10 +255,13 @@ def fed_by(model, name):
 
 print(f"{'':24}{'feeds the branch':22}feeds the projection")
 for form in ("paper", "example"):
-    model = rl.resnet_v2(SHAPE, depth=20, form=form)
-    for block in ("stage1_block1", "stage2_block1", "stage3_block1"):
+    model, apart = rl.resnet_v2(SHAPE, depth=20, form=form), []
+    for stage in (1, 2, 3):
+        block = f"stage{stage}_block1"
         branch, projection = (fed_by(model, f"{block}_{end}") for end in ("conv1", "shortcut_conv"))
+        apart += [stage] if branch != projection else []
         print(f"{form:9}{block:15}{branch:22}{projection}")
+rl.exercises.compare("04-first-blocks", example_feeds_them_differently=tuple(apart))
 
 # %% [markdown]
 # The library says it so: the paper's first blocks are `"shared"`; the example's are `"branch"`, its very first one `"none"`, for the
@@ -249,7 +273,7 @@ for form in ("paper", "example"):
 # ## The network, stage by stage
 #
 # One convolution as stem, without BN, because the first block begins with one. Three stages of n blocks. Stage 1 keeps
-# 32x32 pixels, and even it begins with a projection: the stem puts out 16 channels, the stage 64. The stream ends raw
+# 32x32 pixels, and even it begins with a projection: the stem outputs 16 channels, the stage 64. The stream ends raw
 # and large, so the head has a BN and a ReLU of its own; then the mean of each channel and the softmax.
 
 # %%
@@ -298,7 +322,7 @@ rl.plots.feature_maps(rl.resnet_v1(SHAPE, depth=20, form="paper"))
 
 # %% [markdown]
 # From left to right in both: the stem, then three stages; height and width halve twice. The scales differ: in the upper
-# figure the channels are drawn at half their length. Read the numbers: the stages of v2 put out four times as many
+# figure the channels are drawn at half their length. Read the numbers: the stages of v2 output four times as many
 # channels, 64, 128 and 256 in place of 16, 32 and 64. The stream is wide; the 3x3 convolutions work on a quarter of it.
 #
 # ## Two networks under one name
@@ -309,6 +333,9 @@ rl.plots.feature_maps(rl.resnet_v1(SHAPE, depth=20, form="paper"))
 # **Predict.** At 164 layers, how much larger is the example's network: by a tenth, by half, by more?
 
 # %%
+rl.exercises.predict("04-example", ...)  # How many times as large, such as 1.1.
+
+# %% tags=["answer"]
 resnet164 = {form: rl.resnet_v2(SHAPE, 164, form=form) for form in ("example", "paper")}
 print(f"{'164 layers':12}{'parameters':>12}{'trainable':>12}{'multiply-adds':>16}")
 for form, model in resnet164.items():
@@ -317,6 +344,8 @@ for form, model in resnet164.items():
 print(f"known, example: {rl.paper.V2_EXAMPLE_FORM.row(164).trainable:,}")
 print(f"known, paper:   {rl.paper.V2_PAPER_FORM.row(164).parameters:,}")
 print("printed in the paper:", rl.paper.TABLE_3_PREACTIVATION.row(164).parameters, "million")
+sizes = {form: rl.count_parameters(model).trainable for form, model in resnet164.items()}
+rl.exercises.compare("04-example", times=round(sizes["example"] / sizes["paper"], 1))
 
 # %% [markdown]
 # Nearly three times the parameters, more than twice the work. The paper's form rounds to the number that the paper
@@ -439,10 +468,16 @@ rl.plots.signals(
 # **Predict.** v1 or v2: in which of the two are the gradients of the convolutions more even from the first to the last?
 
 # %%
-rl.plots.signals(
-    {name: rl.gradient_norms(m, images, labels) for name, m in {"v1": v1, "v2": v2}.items()},
-    title="110 layers, basic blocks, paper's form, before training",
-)
+rl.exercises.predict("04-gradients", ...)  # "v1" or "v2".
+
+# %% tags=["answer"]
+norms = {name: rl.gradient_norms(m, images, labels) for name, m in {"v1": v1, "v2": v2}.items()}
+rl.plots.signals(norms, title="110 layers, basic blocks, paper's form, before training")
+
+# %% tags=["answer"]
+convolutions = {name: signal.values[:-1] for name, signal in norms.items()}
+spread = {name: values.max() / values.min() for name, values in convolutions.items()}
+rl.exercises.compare("04-gradients", more_even=min(spread, key=spread.get))
 
 # %% [markdown]
 # In v1 (solid), the norms fall in stage 1 and then stay within a factor of about two. In v2 (dashed), they fall in
@@ -457,7 +492,7 @@ rl.plots.signals(
 
 # %%
 def stage_1_gradients(model, block_end):
-    """The gradient of the loss by what each block of stage 1 puts out."""
+    """The gradient of the loss by what each block of stage 1 outputs."""
     import tensorflow as tf
 
     ends = [model.get_layer(f"stage1_block{i}_{block_end}").output for i in range(1, 19)]
@@ -566,7 +601,7 @@ for name, left_out in ways.items():
 # ## Exercises
 #
 # Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
-# For a hint, run `rl.exercises.hint("04-blocks")` in a cell of your own.
+# For a hint, run `rl.exercises.hint("04-blocks")` in a cell of your own, and run it again for a further one.
 #
 # ### Exercise 1: blocks
 #
@@ -598,6 +633,12 @@ rl.exercises.check("04-blocks", blocks_218)
 # Write the basic pre-activation block with an identity shortcut: two 3x3 convolutions without biases, each of them behind
 # batch normalisation and ReLU. `x` has `filters` channels already. Begin each layer's name with `name`.
 # The check gives your block and the library's the same weights and compares their outputs.
+#
+# Begin, if you like, with the block that you wrote in notebook 2. The next cell shows it, in a new cell below it, to run or to change; the library's, if
+# you have not written one:
+
+# %%
+rl.exercises.recall("02-identity-block")
 
 
 # %% tags=["exercise-04-preactivation"]
@@ -608,6 +649,15 @@ def preactivation_block(x, filters, name):
 
 # %%
 rl.exercises.check("04-preactivation", preactivation_block)
+
+# %% [markdown]
+# Two blocks of yours, or of the library's, one behind the other:
+
+# %%
+block = rl.exercises.answer("04-preactivation")
+inputs = keras.Input((32, 32, 16))
+x = block(inputs, 16, name="block1")
+rl.plots.block(keras.Model(inputs, block(x, 16, name="block2")))
 
 # %% [markdown]
 # <details>
@@ -632,7 +682,7 @@ rl.exercises.check("04-preactivation", preactivation_block)
 # ### Exercise 3: the paper's widths
 #
 # *Medium, 4 minutes.*
-# The bottleneck stages of a v2 network put out 64, 128 and 256 channels. Which mid-widths does the paper's network have in
+# The bottleneck stages of a v2 network output 64, 128 and 256 channels. Which mid-widths does the paper's network have in
 # stages 1, 2 and 3? Answer with a tuple of three numbers.
 
 # %% tags=["exercise-04-mid-widths"]

@@ -32,8 +32,13 @@ from keras import layers
 #
 # **Predict.** What is the shape after the convolution, and after the maximum? By what factor has the number of pixels shrunk?
 
-
 # %%
+rl.exercises.predict(
+    "05-stem", ...
+)  # Three numbers: (side behind the convolution, side behind the maximum, factor).
+
+
+# %% tags=["answer"]
 def conv_bn(x, filters, kernel_size=3, strides=1, padding="same"):
     options = dict(padding=padding, use_bias=False, kernel_initializer="he_normal")
     x = layers.Conv2D(filters, kernel_size, strides=strides, **options)(x)
@@ -51,10 +56,11 @@ def stem(x):
 inputs = keras.Input((224, 224, 3))
 x = stem(inputs)
 print("maximum:    ", x.shape[1:])
+rl.exercises.compare("05-stem", maximum=x.shape[1:3], factor=224 * 224 // (x.shape[1] * x.shape[2]))
 
 # %% [markdown]
 # A sixteenth of the pixels is left. `ZeroPadding2D` puts three rows or columns of zeros on each side, then one; with `padding="same"`
-# TensorFlow would put more of them on the right and below, and a network with the same weights would put out something else.
+# TensorFlow would put more of them on the right and below, and a network with the same weights would output something else.
 #
 # ## Four stages
 #
@@ -86,7 +92,10 @@ by_hand = keras.Model(inputs, layers.Dense(1000, activation="softmax")(x))
 # **Predict.** How do you get to 50 layers? Count what has a kernel and is not a projection.
 
 # %%
-print("stem 1, blocks", 3 * (3 + 4 + 6 + 3), "dense 1: together", 3 * (3 + 4 + 6 + 3) + 2)
+rl.exercises.predict("05-layers", ...)  # Three numbers: (in the stem, in the blocks, in the head).
+
+# %% tags=["answer"]
+rl.exercises.compare("05-layers", stem=1, blocks=3 * (3 + 4 + 6 + 3), head=1)
 print("built by hand:  ", rl.count_parameters(by_hand))
 print("in the library: ", rl.count_parameters(rl.resnet50(form="paper")))
 
@@ -115,23 +124,28 @@ for depth, units in rl.imagenet.UNITS.items():
 # and 3]. That of ResNet-18 is for shortcut A.)
 #
 # `rl.resnet50(form="paper")` has as many parameters as what you have built. Whether it *is* what you have built, you will see. Its layers have names
-# as in notebook 3, so the library can find the stages and draw what each puts out:
+# as in notebook 3, so the library can find the stages and draw a block, the first of stage 2:
 
 # %%
-rl.plots.feature_maps(rl.resnet50((224, 224, 3), form="paper"))
-
-# %%
-rl.plots.feature_maps(rl.resnet50((64, 64, 3), form="paper"))
+resnet50 = rl.resnet50((224, 224, 3), form="paper")
+rl.plots.block([(resnet50, "stage2_block1"), (resnet50, "stage2_block2")])
 
 # %% [markdown]
-# Above for 224x224, below for 64x64, each to its own scale (and the channels drawn shorter than they are, as the titles say). The channels are the
+# On the left the projection block: the first 1x1 convolution and the one on the arc have the stride. On the right one of the identity blocks behind it. And
+# what each stage outputs, for two sizes of pictures:
+
+# %%
+FEATURE_MAPS
+
+# %% [markdown]
+# Above for 224x224, below for 64x64, both to one scale (and the channels drawn shorter than they are, as the titles say). The channels are the
 # same, for they belong to the network. Height and width belong to the picture: 7x7 at the end above, and only 2x2 below. The parameters do not depend
 # on the picture either.
 #
 # ## Is it the one in keras.applications?
 #
 # `keras.applications.ResNet50` is what most people mean by ResNet-50 in Keras. `rl.resnet50`'s default form, `"applications"`, claims to be the
-# same network. A claim like this can be tested hard: give both the same weights, whatever they are, and compare what they put out. With
+# same network. A claim like this can be tested hard: give both the same weights, whatever they are, and compare what they output. With
 # random weights in *every* place, among them the moving statistics of BN, nothing agrees by accident.
 
 
@@ -165,7 +179,7 @@ rl.imagenet.load_keras_weights(ours, theirs)
 
 # %%
 def scores(model, pictures, training):
-    """What the dense layer puts out before its softmax."""
+    """What the dense layer outputs before its softmax."""
     *_, pool, dense = model.layers  # the last two
     features = keras.Model(model.input, pool.output)(pictures, training=training)
     return np.asarray(features) @ np.asarray(dense.kernel) + np.asarray(dense.bias)
@@ -237,12 +251,17 @@ compare(by_hand, paper_form, pictures)
 # **Predict.** The first two have different numbers of parameters. What could Keras' network have that the paper's has not?
 
 # %%
+rl.exercises.predict("05-forms", ...)  # In words.
+
+# %% tags=["answer"]
 forms = {form: rl.resnet50(form=form) for form in ("applications", "paper", "v1.5")}
 by_kind = {form: rl.inspection.count_by_kind(model) for form, model in forms.items()}
 print(f"{'':24}" + "".join(f"{form:>14}" for form in forms))
 for kind in rl.inspection.KINDS:
     print(f"{kind:24}" + "".join(f"{by_kind[form][kind]:>14,}" for form in forms))
 print(f"{'all':24}" + "".join(f"{sum(by_kind[form].values()):>14,}" for form in forms))
+more = [kind for kind, n in by_kind["applications"].items() if n > by_kind["paper"][kind]]
+rl.exercises.compare("05-forms", more_of=", ".join(more))
 
 # %% [markdown]
 # Biases in the convolutions, which the BN behind each of them takes off again (notebook 2). And the total in Keras' summary also counts the moving
@@ -289,6 +308,9 @@ for form, model in forms.items():
 # **Predict.** ResNet-18 has two layers fewer than ResNet-20. Which of them has more parameters, and by what factor?
 
 # %%
+rl.exercises.predict("05-18-or-20", ...)  # ResNet-18's parameters divided by ResNet-20's.
+
+# %% tags=["answer"]
 networks = {
     "ResNet-20": rl.resnet_v1((32, 32, 3), 20, form="standard"),
     "ResNet-56": rl.resnet_v1((32, 32, 3), 56, form="standard"),
@@ -308,10 +330,12 @@ for name, model in networks.items():
 # - 6n+2: three stages of 16, 32 and 64 channels, a 3x3 stem, basic blocks. To go deeper is to put more blocks into each stage.
 # - 18, 34, 50, 101, 152: four stages of 64 to 512 channels, with bottlenecks up to 2048, and a stem that shrinks the picture.
 
-# %%
+# %% tags=["answer"]
 sizes = {name: rl.count_parameters(model).trainable for name, model in networks.items()}
-for large, small in (("ResNet-18", "ResNet-20"), ("ResNet-50", "ResNet-56")):
-    print(f"{large} has {sizes[large] / sizes[small]:.0f} times the parameters of {small}")
+print(
+    f"ResNet-50 has {sizes['ResNet-50'] / sizes['ResNet-56']:.0f} times the parameters of ResNet-56"
+)
+rl.exercises.compare("05-18-or-20", times=round(sizes["ResNet-18"] / sizes["ResNet-20"]))
 
 # %% [markdown]
 # The depth counts layers. Most of the parameters come from the width: with four times the channels on both sides, a kernel has sixteen
@@ -396,8 +420,11 @@ for way, name in ways.items():
 # **Predict.** The smallest network is the best one here. How many times smaller is it?
 
 # %%
+rl.exercises.predict("05-smallest", ...)
+
+# %% tags=["answer"]
 trained = {way: signs[name].record["model"]["trainable_parameters"] for way, name in ways.items()}
-print(f"ResNet-50 has {trained['ResNet-50'] / trained['ResNet-20']:.0f} times the parameters")
+rl.exercises.compare("05-smallest", times=round(trained["ResNet-50"] / trained["ResNet-20"]))
 
 # %% [markdown]
 # How much of a difference is chance? Two of the ways were run with three seeds:
@@ -457,6 +484,9 @@ run = rl.train(model, data, recipe)
 #
 # **Predict.** What does that do to the accuracy, if a batch holds many mixed pictures? If all of them are of one class? If there is only one?
 
+# %%
+rl.exercises.predict("05-training-mode", ...)  # Three accuracies, such as (0.5, 0.5, 0.5).
+
 
 # %%
 def accuracy(pictures, labels, training=False):
@@ -471,7 +501,7 @@ def in_batches(order, size):
     return np.mean([accuracy(pictures[b], labels[b], training=True) for b in batches])
 
 
-# %%
+# %% tags=["answer"]
 kept = run.model.get_weights()
 everything, number = (data.test.images, data.test.labels), len(data.test)
 by_class = np.argsort(data.test.labels, kind="stable")
@@ -487,7 +517,7 @@ moved = sum(not np.array_equal(a, b) for a, b in zip(kept, now, strict=True))
 run.model.set_weights(kept)
 
 
-# %%
+# %% tags=["answer"]
 def bars(numbers, alt):
     fig, ax = rl.plots.figure(alt, size=(6.5, 0.6 + 0.4 * len(numbers)))
     drawn = ax.barh(list(numbers), list(numbers.values()), color=rl.plots.COLOURS[0])
@@ -500,10 +530,11 @@ def bars(numbers, alt):
 
 bars(by_mode, "Bars: the test accuracy of one network in five ways of evaluating it.")
 
-# %%
-right, mixed, of_a_class, single, _ = by_mode.values()
-print("mixed batches: nearly as often right:", abs(mixed - right) < 0.1)
-print("of a class, or one by one: less than half as often:", max(of_a_class, single) < right / 2)
+# %% tags=["answer", "nbval-accuracy"]
+right, *in_training, _ = (round(float(value), 2) for value in by_mode.values())
+print(f"in inference mode: {right:.2f}")
+rl.exercises.compare("05-training-mode", measured=tuple(in_training))
+print("of a class, or one by one, less than half as good:", max(in_training[1:]) < right / 2)
 print(f"arrays of the network that the evaluation has changed: {moved} of {len(kept)}")
 
 # %% [markdown]
@@ -531,11 +562,11 @@ prepared = {
 by_preparation = {name: accuracy(given, data.test.labels) for name, given in prepared.items()}
 bars(by_preparation, "Bars: test accuracy with three ways of preparing the same pictures.")
 
-# %%
+# %% tags=["nbval-accuracy"]
 for name, given in prepared.items():
     answers = np.asarray(run.model(given)).argmax(axis=1)
     share = np.bincount(answers).max() / len(answers)
-    print(f"{name:21} one answer for more than half of the pictures: {share > 0.5}")
+    print(f"{name:21} accuracy {by_preparation[name]:4.0%}, its most frequent answer {share:4.0%}")
 
 # %% [markdown]
 # Divided twice, every picture is nearly black to the network, and it gives all of them the same answer. It does so without complaint, and its probabilities may
@@ -546,8 +577,11 @@ for name, given in prepared.items():
 # Each layer of the experiment is initialised with `glorot_uniform(seed=0)`. **Predict.** Two kernels of the same shape begin with
 # the same numbers then. Roughly how many of the 53 kernels of ResNet-50 are still different from all others?
 
-
 # %%
+rl.exercises.predict("05-one-seed", ...)
+
+
+# %% tags=["answer"]
 def with_seed_0(layer):
     config = layer.get_config()
     if isinstance(layer, layers.Conv2D):
@@ -560,6 +594,7 @@ for name, model in {"as usual": first, "seed 0": one_seed}.items():
     kernels = [np.asarray(x.kernel) for x in model.layers if isinstance(x, layers.Conv2D)]
     different = {(kernel.shape, kernel.tobytes()) for kernel in kernels}
     print(f"{name}: {len(kernels)} kernels, {len(different)} different ones")
+rl.exercises.compare("05-one-seed", counted=len(different))
 
 # %% [markdown]
 # The identity blocks of a stage begin as copies of each other. A seed is there to make random numbers repeatable, not equal: set it once, for
@@ -664,8 +699,9 @@ fresh.trainable = True  # All of it: the clone has taken over what is frozen.
 by_start["from random weights"] = fit(with_new_head(fresh), rate=1e-3, epochs=30)
 bars(by_start, "Bars: test accuracy of frozen, fine-tuned and newly trained networks.")
 
-# %%
-print("from the worst to the best:", *sorted(by_start, key=by_start.get), sep="\n    ")
+# %% tags=["nbval-accuracy"]
+for start, accuracy_after in sorted(by_start.items(), key=lambda item: item[1]):
+    print(f"{start:20} {accuracy_after:4.0%} of the test pictures")
 
 # %% [markdown]
 # From random weights, so few drawn pictures teach the network next to nothing: of ten classes, one in ten is a guess. With features that were learnt from
@@ -705,15 +741,15 @@ if rl.profile() == "full":
 # ## Exercises
 #
 # Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
-# For a hint, run `rl.exercises.hint("05-shape")` in a cell of your own.
+# For a hint, run `rl.exercises.hint("05-shape")` in a cell of your own, and run it again for a further one.
 #
 # ### Exercise 1: the shape behind stage 3
 #
 # *Easy, 4 minutes.*
 # ResNet-50 gets pictures of 160x160. The stem is a 7x7 convolution with stride 2 and a 3x3 max pooling with stride 2. Stage 1 keeps
 # height and width; stages 2, 3 and 4 each begin with a stride of 2. All of them pad. The mid-widths are 64, 128, 256 and 512, and a
-# stage puts out four times its mid-width.
-# What does stage 3 put out? Answer with a tuple (height, width, channels), worked out by hand.
+# stage outputs four times its mid-width.
+# What does stage 3 output? Answer with a tuple (height, width, channels), worked out by hand.
 
 # %% tags=["exercise-05-shape"]
 stage_3 = ...
@@ -742,7 +778,7 @@ rl.exercises.check("05-shape", stage_3)
 # Write a function that says which class a trained model gives one picture.
 #
 # `model` is a trained model as `rl.train` makes it, the `model` of a run. It takes a batch of pictures with values from 0 to 255, of
-# shape (pictures, height, width, 3), and puts out a row of probabilities for each picture, one for each class. Its preprocessing is
+# shape (pictures, height, width, 3), and outputs a row of probabilities for each picture, one for each class. Its preprocessing is
 # inside. `picture` is *one* picture, a uint8 array of shape (height, width, 3), of the size that the model takes.
 # Return the number of the most probable class, counted from 0, as an int.
 # The check hands your function a small model of its own and eight pictures.
@@ -756,6 +792,18 @@ def predict_class(model, picture):
 
 # %%
 rl.exercises.check("05-predict", predict_class)
+
+# %% [markdown]
+# Yours, if it is correct, or the library's, asks the trained network about one picture of each class. Above each picture stands the network's name for it.
+
+# %%
+class_of = rl.exercises.answer("05-predict")
+firsts = [np.argmax(data.test.labels == label) for label in range(data.num_classes)]
+rl.plots.images(
+    data.test.images[firsts],
+    [data.class_names[class_of(run.model, data.test.images[first])] for first in firsts],
+    alt="One test picture of each class, under the name that the trained network gives it.",
+)
 
 # %% [markdown]
 # <details>
@@ -781,13 +829,13 @@ rl.exercises.check("05-predict", predict_class)
 # Write a function that makes a trained network ready for other classes.
 #
 # `backbone` is a Keras model without a head, such as `rl.resnet50((64, 64, 3), include_top=False)`: it takes pictures of shape (batch,
-# height, width, 3) and puts out a feature map of shape (batch, height', width', channels). Return a new `keras.Model` that takes the
+# height, width, 3) and outputs a feature map of shape (batch, height', width', channels). Return a new `keras.Model` that takes the
 # same pictures, as they are, and does three things:
 #
 # - It passes them through the backbone, with the weights that the backbone has. All of these are frozen, and batch normalisation uses its
 #   moving statistics in training, too.
 # - It takes the mean of each channel over height and width.
-# - One Dense layer with a softmax puts out `num_classes` probabilities. The weights of this layer are the only ones that can be trained.
+# - One Dense layer with a softmax outputs `num_classes` probabilities. The weights of this layer are the only ones that can be trained.
 #
 # The check hands your function a small backbone with random weights. It does not train.
 

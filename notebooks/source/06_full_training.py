@@ -126,6 +126,14 @@ fig
 #
 # The heights cannot be compared between Adam and SGD (notebook 3). The shapes can. Stop the example after 60 epochs, and its rate has not fallen at all.
 #
+# Where you can run this notebook, turn it yourself: give the same number of epochs to each, and see what a short run has of each schedule.
+
+# %%
+rl.explorers.schedules()
+
+# %% [markdown]
+# Each line is the rate in the epochs that are left to the run. One-cycle is at zero where the run ends, whatever its length; the other two keep their dates.
+#
 # ## The network
 #
 # This is what you will train: ResNet-20, version 1, form "standard".
@@ -163,7 +171,7 @@ mine = rl.train(model, data, recipe, out=folder / "first")
 rl.plots.loss(mine)
 
 # %% [markdown]
-# (For the shapes:) the training loss falls from the start. The validation loss is far above it while the rate is high, and comes down to it as the rate falls.
+# With the shapes, the training loss falls from the start. The validation loss is far above it while the rate is high, and comes down to it as the rate falls.
 
 # %%
 print("in the folder:", *sorted(path.name for path in mine.folder.iterdir()))
@@ -178,6 +186,13 @@ print("results:", *mine.record["results"])
 # Test accuracy stands in the results three times: `last` is that of the last epoch's weights; `best` that of the weights which were best on the *validation* pictures, and are
 # kept; `flip` is for these weights again, with the probabilities averaged over a picture and its mirror image. The test pictures are looked at once, in the end,
 # and choose nothing.
+
+# %% tags=["nbval-accuracy"]
+for key in ("last", "best", "flip"):
+    print(f"test accuracy, {key}: {mine.record['results'][f'test_accuracy_{key}']:.1%}")
+
+# %% [markdown]
+# That is your own network, on pictures that it has never seen. Is it what the saved model does?
 
 # %%
 trained = keras.saving.load_model(mine.folder / "model.keras")
@@ -529,7 +544,7 @@ print(f"surer than 90 %: of {np.mean(most > 0.9):.0%} of the drawn shapes")
 # On a GPU, `train` chooses what suits it: 16-bit convolutions, XLA, the pictures in the card's memory. The project has had no GPU to measure on, so you find no time of one
 # here. What you find is what these settings do, and how to measure them on your device.
 #
-# **Mixed precision** [5]. Convolutions take most of a step. With 16-bit numbers they take less time, where the hardware has units for them, and what they put out takes half the memory. Mixed means: 16 bits to compute with, 32 for
+# **Mixed precision** [5]. Convolutions take most of a step. With 16-bit numbers they take less time, where the hardware has units for them, and what they output takes half the memory. Mixed means: 16 bits to compute with, 32 for
 # the weights, because a change that is small beside its weight would be rounded away in 16.
 
 # %%
@@ -569,18 +584,16 @@ for way, run in tried.items():
     print(f"{way:13} loss by epoch:" + "".join(f"{loss:8.3f}" for loss in run.history["loss"]))
 
 # %% [markdown]
-# They agree to about one in a hundred. And the time? It differs from machine to machine and from run to run, and the outputs of this notebook are tests; so the next cell stays silent
-# until you change its first line. An epoch's seconds hold its validation and its saving, too; so take more pictures, your network and your batch size for a serious measurement.
+# They agree to about one in a hundred. And the time? It differs from machine to machine and from run to run, so what you read here is the machine at hand:
 
-# %%
-SHOW_TIMES = False
-if SHOW_TIMES or FULL:
-    for way, run in tried.items():  # Without the first epoch, which compiles.
-        print(f"{way:13} {len(few.train) / min(run.history['seconds'][1:]):8.0f} pictures a second")
+# %% tags=["nbval-time"]
+for way, run in tried.items():  # Without the first epoch, which compiles.
+    speed = len(few.train) / min(run.history["seconds"][1:])
+    print(f"{way:13}{speed:8,.0f} pictures a second")
 
 # %% [markdown]
-# On the CPU that trained the recorded runs, bfloat16 is faster than float32, because that CPU has instructions for it, and XLA is slower; `benchmarks/results/` in the project's repository has the
-# figures, and `benchmarks/train_step.py` measures yours with care. `rl.training.best_execution()` says what `train` takes on your machine.
+# An epoch's seconds hold its validation and its saving, too; so take more pictures, your network and your batch size for a serious measurement. On the CPU that trained the
+# recorded runs, bfloat16 is faster than float32, because that CPU has instructions for it, and XLA is slower; `benchmarks/results/` in the project's repository has the figures, and `benchmarks/train_step.py` measures yours with care. `rl.training.best_execution()` says what `train` takes on your machine.
 #
 # ## The whole length
 #
@@ -618,7 +631,7 @@ print(f"\nThe example took {row.v1_seconds} s an epoch on a GTX 1080 Ti: {hours:
 # ## Exercises
 #
 # Each exercise has a cell for your answer and a cell that checks it. The check names a mistake, not the answer.
-# For a hint, run `rl.exercises.hint("06-steps")` in a cell of your own.
+# For a hint, run `rl.exercises.hint("06-steps")` in a cell of your own, and run it again for a further one.
 #
 # ### Exercise 1: steps and epochs
 #
@@ -672,6 +685,14 @@ def rate(step, steps):
 rl.exercises.check("06-rate", rate)
 
 # %% [markdown]
+# Your rate, if it is correct, or the library's, over a run of 1,000 steps:
+
+# %%
+my_rate = rl.exercises.answer("06-rate")
+curve = {"rate(step, 1000)": [my_rate(step, 1000) for step in range(1001)]}
+rl.plots.curves(curve, xlabel="step", ylabel="learning rate", first=0)
+
+# %% [markdown]
 # <details>
 # <summary>Solution</summary>
 #
@@ -701,7 +722,7 @@ rl.exercises.check("06-rate", rate)
 # Write `both(model, pictures)`: the probabilities of a trained model for a batch of pictures, each averaged over the picture and its
 # mirror image, with left and right exchanged.
 #
-# `model` is a trained model as `rl.train` makes it: it takes pictures with values from 0 to 255 and puts out a row of probabilities for
+# `model` is a trained model as `rl.train` makes it: it takes pictures with values from 0 to 255 and outputs a row of probabilities for
 # each, one for each class. Its preprocessing is inside. `pictures` is a uint8 array of shape (pictures, height, width, 3).
 # Return an array or a tensor of shape (pictures, classes).
 # The check hands your function a small model of its own and five pictures.
@@ -715,6 +736,16 @@ def both(model, pictures):
 
 # %%
 rl.exercises.check("06-flip", both)
+
+# %% [markdown]
+# On your own network and test pictures, once as they are, and once with your function or the library's:
+
+# %% tags=["nbval-accuracy"]
+mean_of_both = rl.exercises.answer("06-flip")
+some, truth = data.test.images[:500], data.test.labels[:500]
+answers = {"as they are": trained(some, training=False), "both": mean_of_both(trained, some)}
+for way, probabilities in answers.items():
+    print(f"{way:12} {np.mean(np.argmax(probabilities, axis=1) == truth):.1%} of 500")
 
 # %% [markdown]
 # <details>
