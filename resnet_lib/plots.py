@@ -4,98 +4,32 @@ The figures are not pyplot's: a notebook shows one where it stands as the last l
 only there. `figure.savefig("name.png")` writes it to a file.
 """
 
-import base64
-import functools
-import io
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import matplotlib
-import matplotlib.figure
 import numpy as np
 from matplotlib.patches import Polygon
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
+from . import diagrams, graphs
+from .figures import (
+    COLOURS,
+    LINES,
+    Figure,
+    dot,
+    figure,
+    label_axes,
+    listed,
+    logarithmic,
+    plain,
+    styled,
+)
+from .figures import STYLE as STYLE
+from .figures import progress as progress
 from .inspection import Signal
 from .inspection import feature_maps as stage_maps
-
-# Okabe and Ito's palette: told apart by colour-blind readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINES = ("-", "--", "-.", ":")
-# On top of matplotlib's own defaults, so that nothing of a reader's style comes in.
-STYLE = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"} | {
-    "figure.dpi": 100,
-    "savefig.dpi": 100,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
-
-
-class Figure(matplotlib.figure.Figure):
-    """A matplotlib figure that notebooks show as a PNG with alt text.
-
-    Attributes:
-        alt: what the figure shows, in a sentence or two.
-    """
-
-    alt = ""
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        png = io.BytesIO()
-        with matplotlib.rc_context(STYLE):  # Ticks are made when the figure is drawn.
-            self.savefig(png, format="png", metadata={"Software": None})
-        data = {
-            "image/png": base64.b64encode(png.getvalue()).decode("ascii"),
-            "text/plain": f"Figure: {self.alt}",
-        }
-        return data, {"image/png": {"alt": self.alt}}
-
-
-def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a drawing function use the collection's style, whatever the reader has set."""
-
-    @functools.wraps(draw)
-    def in_style(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return in_style
-
-
-@styled
-def figure(
-    alt: str, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7, 3), **options: Any
-) -> tuple[Figure, Any]:
-    """Start a figure in the collection's style, to draw on.
-
-    Args:
-        alt: what the figure shows, in a sentence or two, for readers who cannot see it.
-        rows: rows of axes.
-        columns: columns of axes.
-        size: width and height in inches; 100 pixels an inch.
-        **options: go to `matplotlib.figure.Figure.subplots`.
-
-    Returns:
-        The Figure and its axes, as `subplots` returns them.
-
-    Raises:
-        ValueError: if the alt text is empty.
-    """
-    if not alt or not alt.strip():
-        raise ValueError("Expected an alt text that says what the figure shows. Received: none")
-    fig = Figure(figsize=size, layout="constrained")
-    fig.alt = alt
-    return fig, fig.subplots(rows, columns, **options)
 
 
 @styled
@@ -122,64 +56,10 @@ def loss(run: Any) -> Figure:
             (f"val_{key}", "validation", COLOURS[1], "--"),
         ):
             ax.plot(epochs, run.history[metric], line, color=colour, marker=".", label=label)
-        _label(ax, "epoch", key)
+        label_axes(ax, "epoch", key)
     axes[1].set_ylim(0, 1)
     axes[0].legend()
-    fig.suptitle(_plain(f"{name}, {run.source}"), fontsize=10)
-    return fig
-
-
-@styled
-def progress(
-    history: Mapping[str, Sequence[float]],
-    recipe: Any,
-    epochs: int,
-    *,
-    name: str,
-    title: str = "",
-    losses: Sequence[tuple[float, float]] = (),
-) -> Figure:
-    """Draw a run while it goes on, or as a whole: the loss, and the learning rate.
-
-    Args:
-        history: lists of one number an epoch, "loss" and "val_loss" among them.
-        recipe: `resnet_lib.recipes.Recipe`.
-        epochs: how many there will be.
-        name: the network's.
-        title: a line over the figure.
-        losses: pairs (epochs done, as a decimal number; loss), of the steps so far.
-
-    Returns:
-        Figure with two axes. On the right, the rate that is still to come is dotted.
-    """
-    fig, (left, right) = figure(
-        f"Two plots over {epochs} epochs for {name}: on the left the loss, training and "
-        "validation, on the right the learning rate.",
-        columns=2,
-        size=(8, 2.8),
-    )
-    done = len(history["loss"])
-    if losses:
-        left.plot(*zip(*losses, strict=True), color=COLOURS[5], linewidth=1, label="epoch so far")
-    for metric, label, colour, line in (
-        ("loss", "training", COLOURS[0], "-"),
-        ("val_loss", "validation", COLOURS[1], "--"),
-    ):
-        left.plot(
-            np.arange(1, done + 1), history[metric], line, color=colour, marker=".", label=label
-        )
-    places = np.linspace(0, epochs, 400, endpoint=False)
-    rates = np.array(
-        [recipe.learning_rate(place if recipe.by_step else int(place)) for place in places]
-    )
-    so_far = max(done, losses[-1][0] if losses else 0)
-    right.plot(places, rates, ":", color=COLOURS[6], linewidth=1)
-    right.plot(places[places <= so_far], rates[places <= so_far], color=COLOURS[2])
-    for ax, what in ((left, "loss"), (right, "learning rate")):
-        ax.set_xlim(0, epochs)
-        _label(ax, "epochs done", what)
-    left.legend()
-    fig.suptitle(_plain(title or " "), fontsize=10)
+    fig.suptitle(plain(f"{name}, {run.source}"), fontsize=10)
     return fig
 
 
@@ -208,9 +88,9 @@ def learning_rate(schedule: Any, epochs: int | None = None) -> Figure:
         f"from {rates[0]:g} to {rates[-1]:g}.",
         size=(6, 2.6),
     )
-    ax.step(np.arange(1, len(rates) + 1), rates, where="mid", marker=_dot(rates))
-    _logarithmic(ax)
-    _label(ax, "epoch", "learning rate")
+    ax.step(np.arange(1, len(rates) + 1), rates, where="mid", marker=dot(rates))
+    logarithmic(ax)
+    label_axes(ax, "epoch", "learning rate")
     return fig
 
 
@@ -223,7 +103,7 @@ def _rate_by_step(recipe, epochs):
         size=(6, 2.6),
     )
     ax.plot(places, rates)
-    _label(ax, "epochs done", "learning rate")
+    label_axes(ax, "epochs done", "learning rate")
     return fig
 
 
@@ -250,16 +130,16 @@ def curves(
     Returns:
         Figure with one axis.
     """
-    fig, ax = figure(f"A line plot of {ylabel} by {xlabel} for {_listed(series)}.", size=(6.5, 3.2))
+    fig, ax = figure(f"A line plot of {ylabel} by {xlabel} for {listed(series)}.", size=(6.5, 3.2))
     for number, (label, values) in enumerate(series.items()):
         line = LINES[(number // len(COLOURS) + number % 2) % len(LINES)]
         steps = np.arange(len(values)) + first
-        ax.plot(steps, values, line, marker=_dot(values), label=_plain(label))
+        ax.plot(steps, values, line, marker=dot(values), label=plain(label))
     if log:
-        _logarithmic(ax)
-    _label(ax, xlabel, ylabel)
+        logarithmic(ax)
+    label_axes(ax, xlabel, ylabel)
     ax.legend()
-    ax.set_title(_plain(title), fontsize=10)
+    ax.set_title(plain(title), fontsize=10)
     return fig
 
 
@@ -276,7 +156,7 @@ def signals(measured: Mapping[Any, Signal], *, log: bool = True, title: str = ""
         Figure with one axis. Horizontally, 0 is the first layer measured and 1 the last, so that
         networks of different depth can be compared.
     """
-    labels = _listed(measured)
+    labels = listed(measured)
     what = next(iter(measured.values())).what
     fig, ax = figure(
         f"A line plot of the {what} from the first layer to the last for {labels}.",
@@ -284,12 +164,12 @@ def signals(measured: Mapping[Any, Signal], *, log: bool = True, title: str = ""
     )
     for number, (label, signal) in enumerate(measured.items()):
         depth, line = np.linspace(0, 1, len(signal)), LINES[number % 2]
-        ax.plot(depth, signal.values, line, marker=_dot(signal), label=_plain(label))
+        ax.plot(depth, signal.values, line, marker=dot(signal), label=plain(label))
     if log:
-        _logarithmic(ax)
-    _label(ax, "depth, from the first layer (0) to the last (1)", what, whole=False)
+        logarithmic(ax)
+    label_axes(ax, "depth, from the first layer (0) to the last (1)", what, whole=False)
     ax.legend()
-    ax.set_title(_plain(title), fontsize=10)
+    ax.set_title(plain(title), fontsize=10)
     return fig
 
 
@@ -310,23 +190,70 @@ def gradient_norm(model: keras.Model, images: np.ndarray, labels: np.ndarray) ->
 
 
 @styled
-def feature_maps(model: keras.Model, input_shape: tuple[int, int, int] | None = None) -> Figure:
+def feature_maps(
+    model: keras.Model | Mapping[Any, keras.Model] | Sequence[keras.Model],
+    input_shape: tuple[int, int, int] | None = None,
+) -> Figure:
     """Draw the feature map that each stage outputs as a box, to scale.
 
     Height goes up and channels go to the right, to one scale; width goes back, foreshortened.
 
     Args:
-        model: a Keras functional model.
+        model: a Keras functional model; or several, one below the other and all to one scale: a
+            list, or a dict, title -> model.
         input_shape: (height, width, channels) to take in place of the model's own; needed where
             that has None.
 
     Returns:
-        Figure. One pixel of height is as long as one channel; where the channels would make the
-        boxes unreadably long, the title says by how much they are shortened.
+        Figure, with an axis for each model. One pixel of height is as long as one channel; where
+        the channels would make the boxes unreadably long, the title says by how much they are
+        shortened.
 
     Raises:
         ValueError: if a height or width is not known.
     """
+    several = [(title, _known_maps(one, input_shape)) for title, one in _titled(model)]
+    every = [stage.shape for _, maps in several for stage in maps]
+    tallest = max(shape[0] for shape in every)
+    shorten = max(1, round(max(shape[2] for shape in every) / (4 * tallest)))
+    told = [f"{title} as boxes from left to right: {_stages(maps)}" for title, maps in several]
+    scale = ", to one scale" if len(several) > 1 else ""
+    fig, axes = figure(
+        f"The stages of {'; of '.join(told)}{scale}.",
+        rows=len(several),
+        size=(8, 0.4 + 2.4 * len(several)),
+        squeeze=False,
+    )
+    rights = [
+        _draw_boxes(ax, maps, tallest, shorten)
+        for ax, (_, maps) in zip(axes[:, 0], several, strict=True)
+    ]
+    note = "" if shorten == 1 else f", channels shortened {shorten} times"
+    for ax, (title, _) in zip(axes[:, 0], several, strict=True):
+        ax.set_xlim(-0.3 * tallest, max(rights))
+        title = f"{title}: feature maps (height x width x channels){note}"
+        ax.set_title(plain(title), fontsize=10)
+    return fig
+
+
+def _titled(model):
+    """Return [(title, model), …] of a model or several."""
+    if isinstance(model, Mapping):
+        several = list(model.items())
+    else:
+        several = [
+            (one.name, one) for one in (model if isinstance(model, (list, tuple)) else [model])
+        ]
+    if not several:
+        raise ValueError("Expected a model to draw. Received: nothing")
+    return several
+
+
+def _stages(maps):
+    return "; ".join(str(stage) for stage in maps)
+
+
+def _known_maps(model, input_shape):
     maps = stage_maps(model, input_shape)
     if not maps:
         raise ValueError(f"Expected a model with feature maps. Received: {model.name}, without any")
@@ -336,21 +263,11 @@ def feature_maps(model: keras.Model, input_shape: tuple[int, int, int] | None = 
             "Boxes need sizes. Expected input_shape=(height, width, channels) without None. "
             f"Received a model with {unknown[0]}"
         )
-    tallest = max(stage.shape[0] for stage in maps)
-    shorten = max(1, round(max(stage.shape[2] for stage in maps) / (4 * tallest)))
-    fig, ax = figure(
-        f"The stages of {model.name} as boxes from left to right: "
-        f"{'; '.join(str(stage) for stage in maps)}.",
-        size=(8, 2.8),
-    )
-    _draw_boxes(ax, maps, tallest, shorten)
-    note = "" if shorten == 1 else f", channels shortened {shorten} times"
-    title = f"{model.name}: feature maps (height x width x channels){note}"
-    ax.set_title(_plain(title), fontsize=10)
-    return fig
+    return maps
 
 
 def _draw_boxes(ax, maps, tallest, shorten):
+    """Draw boxes in a row; returns where they end."""
     left = 0.0
     for number, stage in enumerate(maps):
         height, width, channels = stage.shape
@@ -359,13 +276,13 @@ def _draw_boxes(ax, maps, tallest, shorten):
         size = "x".join(str(side) for side in stage.shape)
         count = f"{stage.blocks} block{'s' * (stage.blocks != 1)}" if stage.blocks else " "
         middle = left + long / 2
-        told = _plain(f"{stage.stage}\n{size}\n{count}")
+        told = plain(f"{stage.stage}\n{size}\n{count}")
         ax.text(middle, -0.72 * tallest, told, ha="center", va="top")
         left += max(long, 0.9 * tallest) + 0.35 * tallest
-    ax.set_xlim(-0.3 * tallest, left)
     ax.set_ylim(-1.3 * tallest, 0.9 * tallest)
     ax.set_aspect("equal")
     ax.axis("off")
+    return left
 
 
 SLANT = 0.35  # How far a pixel of width goes to the right and up.
@@ -389,6 +306,71 @@ def _moved(point, shift):
 
 
 @styled
+def block(model: Any, name: str | None = None) -> Figure:
+    """Draw a block as boxes and arrows, read from the live model; the skip is the bold arc.
+
+    Shapes (height x width x channels) stand on the arrows where they change. A model whose layers'
+    names tell two blocks or more is drawn block by block, a row for each stage: a box for each
+    block with its convolutions, pooling and dense layers; batch normalisation and activations are
+    left out.
+
+    Args:
+        model: a Keras functional model, or a built sequential one; or several, side by side: a
+            list of models and of pairs (model, name), or a dict, title -> one of these.
+        name: beginning of the names of the block's layers, such as "stage2_block1", or of a
+            stage's; None for the whole model. For several, what a model alone stands for.
+
+    Returns:
+        Figure. Its alt text says what the block does, layer by layer.
+
+    Raises:
+        ValueError: what `resnet_lib.graphs.read` refuses, such as a name that no layer has.
+    """
+    panels, told = [], []
+    for title, one, part in _to_draw(model, name):
+        found = graphs.read(one, part)
+        title = _block_title(title, one, part, found)
+        panels.append(_panel(found, title))
+        told.append(found.alt if len(panels) == 1 or not title else f"{title}: {found.alt}")
+    whole = diagrams.beside(panels)
+    fig = Figure(figsize=(whole.width, whole.height))
+    fig.alt = " ".join(told)
+    diagrams.draw(fig.add_axes((0, 0, 1, 1)), whole)
+    return fig
+
+
+def _to_draw(model, name):
+    """Yield (title or None, model, name) of each panel."""
+    if isinstance(model, Mapping):
+        each = list(model.items())
+    elif isinstance(model, Sequence) and not isinstance(model, str):
+        each = [(None, one) for one in model]
+    else:
+        each = [(None, model)]
+    if not each:
+        raise ValueError("Expected a model to draw. Received: nothing")
+    for title, one in each:
+        one, part = one if isinstance(one, tuple) else (one, name)
+        yield title, one, part
+
+
+def _block_title(title, model, name, found):
+    if title is not None:
+        return str(title)
+    if name is not None:
+        return f"{model.name}, {name}"
+    automatic = re.fullmatch(r"(functional|sequential)(_\d+)?", model.name)
+    return found.kind if automatic and isinstance(found, graphs.Block) else model.name
+
+
+def _panel(found, title):
+    if isinstance(found, graphs.Block):
+        return diagrams.place_block(found, title)
+    told = [[graphs.essentials(unit) for unit in row.units] for row in found.rows]
+    return diagrams.place_network(found, told, title)
+
+
+@styled
 def over_time(runs: Mapping[Any, Any], *, title: str = "") -> Figure:
     """Draw runs over the processor's time: training loss, validation accuracy, learning rate.
 
@@ -401,7 +383,7 @@ def over_time(runs: Mapping[Any, Any], *, title: str = "") -> Figure:
         learning rate's axis is logarithmic if the runs' largest rates differ tenfold or more.
     """
     fig, axes = figure(
-        f"Three line plots over CPU minutes for {_listed(runs)}: training loss, validation "
+        f"Three line plots over CPU minutes for {listed(runs)}: training loss, validation "
         "accuracy, learning rate.",
         columns=3,
         size=(10, 3),
@@ -412,14 +394,14 @@ def over_time(runs: Mapping[Any, Any], *, title: str = "") -> Figure:
         for number, (label, run) in enumerate(runs.items()):
             minutes = np.cumsum(run.history["cpu_seconds"]) / 60
             values = np.array(run.history[key], float)  # None, in a record, becomes nan.
-            ax.plot(minutes, values, LINES[number % len(LINES)], label=_plain(label))
-        _label(ax, "CPU minutes", what, whole=False)
+            ax.plot(minutes, values, LINES[number % len(LINES)], label=plain(label))
+        label_axes(ax, "CPU minutes", what, whole=False)
     rates = [run.history["learning_rate"] for run in runs.values()]
     peaks = [max(each) for each in rates if each]
     if peaks and max(peaks) >= 10 * min(peaks):
-        _logarithmic(axes[2])
+        logarithmic(axes[2])
     axes[0].legend()
-    fig.suptitle(_plain(title or " "), fontsize=10)
+    fig.suptitle(plain(title or " "), fontsize=10)
     return fig
 
 
@@ -459,13 +441,13 @@ def confusion(counts: ArrayLike, class_names: Sequence[str], *, title: str = "")
         where = dict(ha="center", va="center", fontsize=8)
         ax.text(column, row, counts[row, column], color=colour, **where)
     slant = dict(rotation=45, ha="right", rotation_mode="anchor") if number > 6 else {}
-    names = [_plain(name) for name in class_names]
+    names = [plain(name) for name in class_names]
     ax.set_xticks(range(number), names, **slant)
     ax.set_yticks(range(number), names)
     ax.grid(False)
     ax.set_xlabel("answer")
     ax.set_ylabel("true class")
-    ax.set_title(_plain(title), fontsize=10)
+    ax.set_title(plain(title), fontsize=10)
     return fig
 
 
@@ -497,43 +479,5 @@ def images(
     for number, (ax, picture) in enumerate(zip(axes.flat, pictures, strict=False)):
         ax.imshow(picture, interpolation="nearest")
         if titles is not None:
-            ax.set_title(_plain(titles[number]), fontsize=8)
+            ax.set_title(plain(titles[number]), fontsize=8)
     return fig
-
-
-def _plain(text):
-    """Return a reader's text as matplotlib draws it letter by letter: it takes $…$ for a formula.
-
-    A name that begins with an underscore would be left out of a legend, so a space goes before it.
-    """
-    plain = str(text).replace("$", r"\$")
-    return f" {plain}" if plain.startswith("_") else plain
-
-
-def _dot(values):
-    """A marker for a single value, which a line would not show."""
-    return "." if len(values) == 1 else None
-
-
-def _logarithmic(ax):
-    ax.set_yscale("log")
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    low, high = ax.get_ylim()
-    if high / low < 100:  # Few powers of ten in sight: name steps between them.
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    if low >= 1e-4 and high < 1e5:
-        ax.yaxis.set_major_formatter("{x:g}")
-
-
-def _label(ax, xlabel, ylabel, *, whole=True):
-    ax.set_xlabel(_plain(xlabel))
-    ax.set_ylabel(_plain(ylabel))
-    if whole:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-
-
-def _listed(names):
-    names = [str(name) for name in names]
-    if not names:
-        raise ValueError("Expected something to draw. Received: nothing")
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -75,9 +75,9 @@ def test_a_circle_would_be_noticed():
 
 # From the ground up: what a room may import stands before it.
 FLOORS = (
-    ("runtime", "checks", "paper"),
+    ("runtime", "checks", "paper", "figures"),
     ("blocks", "schedules", "augment", "inspection"),
-    ("cifar", "imagenet", "datasets"),
+    ("cifar", "imagenet", "datasets", "graphs", "diagrams"),
     ("models", "recipes", "records", "plots"),
     ("zoo", "training", "exercises", "explorers"),
     ("__main__",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 from tqdm import tqdm
 
-from .. import plots, runtime
+from .. import figures, runtime
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -109,9 +109,9 @@ class LiveFigure(Progress):
         self.next_drawing = self.started + 1
         self.shown = display(self.figure(""), display_id=True)
 
-    def figure(self, title: str) -> plots.Figure:
+    def figure(self, title: str) -> figures.Figure:
         """Return the picture of now."""
-        return plots.progress(
+        return figures.progress(
             self.history, self.recipe, self.last, name=self.name, title=title, losses=self.losses
         )
 

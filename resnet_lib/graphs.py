@@ -1,0 +1,802 @@
+"""What a picture of a model shows, read from its live Keras graph: boxes, side paths, stages.
+
+`read` returns a `Block`, layer by layer, or a `Network`, block by block. Labels come from the
+layers' settings and shapes from their tensors; names only say what belongs together.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import keras
+
+from . import checks
+from .inspection import OTHER, _nodes, _stage_and_block
+
+MOST = 30  # Boxes that can be read below one another.
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A layer, an operation, or the activation inside a layer.
+
+    Attributes:
+        label: a few words, as "conv 3x3, 16, /2".
+        told: the same for a sentence, as "3x3 convolution with stride 2".
+        kind: "conv", "dense", "norm", "activation", "pool", "sum", "join" or "other"; where paths
+            meet, "sum" if it has a sign, as an addition, else "join".
+        shape: what it outputs, without the batch.
+        work: how much it weighs when the branch is told from the skip; 0 without weights.
+    """
+
+    label: str
+    told: str
+    kind: str = "other"
+    shape: Shape = ()
+    work: int = 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """A path beside the main one.
+
+    Attributes:
+        start: number of the box of the main path that it leaves; -1: the input.
+        end: number of the box of the main path that it joins.
+        boxes: what stands on it, tuple of Box; none on an identity.
+        shape: what arrives at the join, without the batch.
+        skip: whether it does less than the part of the main path that it passes, and is added.
+    """
+
+    start: int
+    end: int
+    boxes: tuple[Box, ...]
+    shape: Shape
+    skip: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a model, layer by layer.
+
+    Attributes:
+        name: the prefix of its layers' names, or the model's name.
+        shape: what comes in, without the batch.
+        main: the path with the most work, tuple of Box, in order.
+        sides: tuple of Side, the shorter ones first.
+    """
+
+    name: str
+    shape: Shape
+    main: tuple[Box, ...]
+    sides: tuple[Side, ...]
+
+    @property
+    def skips(self) -> tuple[Side, ...]:
+        """The sides that are skips."""
+        return tuple(side for side in self.sides if side.skip)
+
+    @property
+    def kind(self) -> str:
+        """What kind of block it is, for a title: "identity block", "plain block", …"""
+        if len(self.sides) > 1 or len(self.skips) < len(self.sides):
+            return "block"
+        kinds = [_preactivated(self) * "pre-activation", _skip_kind(self)]
+        kinds.append(_is_bottleneck(self) * "bottleneck")
+        return " ".join(filter(None, [*kinds, "block"]))
+
+    @property
+    def alt(self) -> str:
+        """A sentence that says what the block does, for readers who cannot see it."""
+        ends = f"{size(self.shape)} to {size(self.main[-1].shape)}"
+        last = "" if self.sides else "; no skip"
+        return f"Block {self.name}, {ends}: {_told_main(self)}{last}."
+
+
+@dataclass(frozen=True)
+class Row:
+    """The blocks of a stage, or the layers before and behind the stages.
+
+    Attributes:
+        name: "stem", "stage1", …, "head"; "other layers" where the names do not say.
+        units: a Block each, in order; one where there are no blocks.
+        blocks: how many of them are blocks: all, or 0.
+    """
+
+    name: str
+    units: tuple[Block, ...]
+    blocks: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model block by block.
+
+    Attributes:
+        name: the model's, or the prefix of a part.
+        shape: what comes in, without the batch.
+        rows: tuple of Row, in order.
+    """
+
+    name: str
+    shape: Shape
+    rows: tuple[Row, ...]
+
+    @property
+    def alt(self) -> str:
+        """What the network consists of, for readers who cannot see it."""
+        rows = "; ".join(_told_row(row) for row in self.rows)
+        return f"{self.name} by stages, input {size(self.shape)}: {rows}."
+
+
+def size(shape: Shape) -> str:
+    """Write a shape without the batch: (16, None, 32) is "16x?x32"."""
+    return "x".join("?" if side is None else str(side) for side in shape)
+
+
+def read(model: keras.Model, name: str | None = None) -> Block | Network:
+    """Read what a picture of a model, or of a part of it, shows.
+
+    Args:
+        model: a Keras functional model, or a sequential one that is built; models that are nested
+            in it are looked into.
+        name: beginning of the layers' names of the part; None for the whole. Where a block's sum is
+            an operation that Keras has named, it belongs to the block all the same.
+
+    Returns:
+        Network where the names tell two blocks or more, such as `stage1_block1_conv1`; else Block.
+
+    Raises:
+        ValueError: for another kind of model; a name that no layer has, with the nearest; a part
+            that has two inputs or outputs; side paths that branch; more than `MOST` layers.
+    """
+    calls = _calls(model)
+    whole = {number for number, call in enumerate(calls) if call.sources}
+    members = whole if name is None else _completed(calls, _named(model, calls, whole, name))
+    told = model.name if name is None else name
+    keys = _keys(calls, members)
+    if len({key for key in keys.values() if key[1] is not None}) >= 2:
+        return _network(calls, members, keys, told)
+    block = _block(calls, members, told)
+    if _number_of_boxes(block) > MOST:
+        raise ValueError(
+            f"Expected at most {MOST} layers, or names that tell blocks, such as "
+            f"'stage1_block1_conv1'. Received: {told} with {_number_of_boxes(block)} layers; "
+            f"{_way_out(calls, whole)}"
+        )
+    return block
+
+
+def _number_of_boxes(block):
+    return len(block.main) + sum(len(side.boxes) for side in block.sides)
+
+
+def _way_out(calls, members):
+    known = _prefixes(calls, members)
+    if known:
+        return f"draw a part of it by the beginning of its layers' names, such as {known[0]!r}"
+    return "draw one block on its own: keras.Model(inputs, block(inputs))"
+
+
+# The calls of a model's layers
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of a layer or operation; `sources` are the numbers of the calls it takes from."""
+
+    node: Any = field(repr=False)
+    names: tuple[str, ...]  # The models it is nested in, then its own.
+    sources: tuple[int, ...]
+
+    @property
+    def operation(self):
+        return self.node.operation
+
+    @property
+    def shape(self):
+        return tuple(self.node.output_tensors[0].shape[1:])
+
+
+def _calls(model):
+    """All calls in the order of computation; only the model's inputs have no source."""
+    if getattr(getattr(model, "_functional", model), "_nodes_by_depth", None) is None:
+        raise ValueError(
+            "Expected a Keras functional model, or a sequential one that is built; a layer or a "
+            "function is drawn as keras.Model(inputs, layer(inputs)), with "
+            f"inputs = keras.Input(…). Received: {model!r}"
+        )
+    calls, made = [], {}
+    _add_calls(model, (), calls, made)
+    return calls
+
+
+def _add_calls(model, outer, calls, made):
+    """Append a model's calls; `made` holds by which call a tensor, by its id, is made."""
+    for node in _nodes(model):
+        inner = getattr(node.operation, "_functional", node.operation)
+        names = (*outer, node.operation.name)
+        if getattr(inner, "_nodes_by_depth", None) is not None:  # A model: look into it.
+            _pass_on(node.input_tensors, inner.inputs, made)
+            _add_calls(node.operation, names, calls, made)
+            _pass_on(inner.outputs, node.output_tensors, made)
+        elif not (outer and isinstance(node.operation, keras.layers.InputLayer)):
+            sources = tuple(made[id(tensor)] for tensor in node.input_tensors)
+            made.update((id(tensor), len(calls)) for tensor in node.output_tensors)
+            calls.append(_Call(node, names, sources))
+
+
+def _pass_on(tensors, others, made):
+    made.update((id(b), made[id(a)]) for a, b in zip(tensors, others, strict=True))
+
+
+def _consumers(calls, number):
+    return [other for other, call in enumerate(calls) if number in call.sources]
+
+
+# What belongs together
+
+
+def _named(model, calls, whole, name):
+    """The calls whose names begin with `name`; `block1` is no beginning of `block10`."""
+    name = checks.line("name", name).rstrip("_")
+    for behind in (r"(?![^\W_])", r"(?!\d)"):
+        pattern = re.compile(re.escape(name) + behind)
+        found = {n for n in whole if any(pattern.match(each) for each in calls[n].names)}
+        if found:
+            return found
+    known = _prefixes(calls, whole)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    told = ", ".join(map(repr, near or known[:3]))
+    if not known:
+        told = "none, for Keras has named all layers; leave `name` out"
+    raise ValueError(
+        f"Expected `name` to be the beginning of names of layers of {model.name}. "
+        f"Received: {name!r}; the nearest: {told}"
+    )
+
+
+def _prefixes(calls, members):
+    """Names of blocks, as far as the layers' names tell: their part before the last underscore."""
+    found = {}
+    for number in sorted(members):
+        name = calls[number].names[-1]
+        match = re.match(r".*?block_?\d+(?=_)", name)
+        if match or ("_" in name and not _automatic(calls[number])):
+            found[match[0] if match else name.rpartition("_")[0]] = None
+    return list(found)
+
+
+def _automatic(call):
+    """Whether Keras has named a call: `conv2d_3` is a Conv2D."""
+    kind = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(call.operation).__name__)
+    kind = re.sub(r"([a-z])([A-Z])", r"\1_\2", kind).lower()
+    return re.fullmatch(rf"{kind}(_\d+)?", call.names[-1]) is not None
+
+
+def _completed(calls, members):
+    """Add what lies between, and a sum that Keras has named with the ReLU behind it."""
+    members = members | (_reached(calls, members) & _needed(calls, members))
+    entries = _entries(calls, members)
+    if len(entries) != 1:
+        return members
+    for number, call in enumerate(calls):
+        joins = _is_join(call) and number not in members and members & set(call.sources)
+        if joins and (more := _automatic_until(calls, number, members | entries)):
+            members = members | more
+            behind = _consumers(calls, number)
+            if len(behind) == 1 and _automatic(calls[behind[0]]) and _activates(calls[behind[0]]):
+                members = members | set(behind)
+    return members
+
+
+def _reached(calls, members):
+    found = set(members)
+    for number, call in enumerate(calls):
+        if found & set(call.sources):
+            found.add(number)
+    return found
+
+
+def _needed(calls, members):
+    found = set(members)
+    for number in reversed(range(len(calls))):
+        if number in found:
+            found.update(calls[number].sources)
+    return found
+
+
+def _automatic_until(calls, number, ends):
+    """What a call needs beyond `ends`, if Keras has named all of it; else nothing."""
+    found, waiting = set(), [number]
+    while waiting:
+        here = waiting.pop()
+        if not _automatic(calls[here]) or not calls[here].sources:
+            return set()
+        found.add(here)
+        waiting += [source for source in calls[here].sources if source not in ends | found]
+    return found
+
+
+def _entries(calls, members):
+    sources = {source for number in members for source in calls[number].sources}
+    return sources - members
+
+
+def _exits(calls, members):
+    taken = {s for n in members for s in calls[n].sources}
+    outside = {s for n, call in enumerate(calls) if n not in members for s in call.sources}
+    return {number for number in members if number not in taken or number in outside}
+
+
+def _ends(calls, members, name):
+    entries, exits = _entries(calls, members), _exits(calls, members)
+    for ends, what in ((entries, "input"), (exits, "output")):
+        if len(ends) != 1:
+            names = ", ".join(repr(calls[number].names[-1]) for number in sorted(ends))
+            raise ValueError(
+                f"Expected a part of a model with one {what}. Received: {name}, with {len(ends)}: "
+                f"{names}; choose a longer or a shorter beginning of the layers' names"
+            )
+    return entries.pop(), exits.pop()
+
+
+# A block, layer by layer
+
+
+def _block(calls, members, name):
+    entry, _ = _ends(calls, members, name)
+    places, boxes, sources = {entry: -1}, [], []
+    for number in sorted(members):
+        call = calls[number]
+        taken = [places[source] for source in call.sources]
+        for box in _boxes_of(call, calls[call.sources[0]].shape):
+            sources.append(taken)
+            taken = [len(boxes)]
+            boxes.append(box)
+        places[number] = len(boxes) - 1
+    main = _main_path(boxes, sources)
+    sides = _sides(boxes, sources, main, name, calls[entry].shape)
+    return Block(name, calls[entry].shape, tuple(boxes[place] for place in main), sides)
+
+
+def _main_path(boxes, sources):
+    """The way from the input to the last box with the most work, then with the most boxes."""
+    best, before = {-1: 0}, {}
+    for place, box in enumerate(boxes):
+        before[place] = max(sources[place], key=best.__getitem__)
+        best[place] = best[before[place]] + 1 + 1000 * box.work
+    path, here = [], len(boxes) - 1
+    while here != -1:
+        path.append(here)
+        here = before[here]
+    return path[::-1]
+
+
+def _sides(boxes, sources, main, name, shape):
+    order = {place: number for number, place in enumerate([-1, *main], -1)}
+    found, used = [], set(main)
+    for end, place in enumerate(main):
+        extra = list(sources[place])
+        extra.remove(main[end - 1] if end else -1)
+        for source in extra:
+            path = _traced(source, sources, order)
+            if used & set(path):
+                raise _branches(name)
+            used |= set(path)
+            start = order[sources[path[0]][0] if path else source]
+            on_it = tuple(boxes[each] for each in path)
+            arrives = boxes[source].shape if source != -1 else shape
+            passed = [boxes[each] for each in main[start + 1 : end]]
+            skip = _is_skip(boxes[place], on_it, passed)
+            found.append(Side(start, end, on_it, arrives, skip))
+    if len(used) < len(boxes):
+        raise _branches(name)
+    return tuple(sorted(found, key=lambda side: (side.end - side.start, -side.start)))
+
+
+def _traced(place, sources, order):
+    """The boxes from the main path to `place`."""
+    path = []
+    while place not in order:
+        path.append(place)
+        if len(sources[place]) != 1:  # Two paths meet beside the main one: left over, and refused.
+            break
+        place = sources[place][0]
+    return path[::-1]
+
+
+def _branches(name):
+    return ValueError(
+        "Expected paths that leave the main one and join it again without branching in between. "
+        f"Received: {name}; draw its parts, by the beginning of their layers' names"
+    )
+
+
+def _is_skip(join, boxes, passed):
+    if not boxes:
+        return True
+    return join.label == "+" and sum(b.work for b in boxes) < sum(b.work for b in passed)
+
+
+# A network, block by block
+
+
+def _keys(calls, members):
+    """(stage, block) of each call, as the names tell; block None outside of blocks."""
+    found = {}
+    for number in members:
+        keys = [_key(name, calls[number].operation) for name in calls[number].names]
+        found[number] = next((key for key in keys if key[0] != OTHER), (OTHER, None))
+    for key in {key for key in found.values() if key[1] is not None}:
+        block = {number for number, other in found.items() if other == key}
+        for number in _completed(calls, block) & members:
+            if found[number][0] == OTHER:
+                found[number] = key
+    return found
+
+
+def _key(name, operation):
+    return _stage_and_block(operation) if name == operation.name else (OTHER, None)
+
+
+def _network(calls, members, keys, name):
+    entry, _ = _ends(calls, members, name)
+    shape, units = calls[entry].shape, []
+    for key, numbers in groupby(sorted(members), key=keys.__getitem__):
+        block = set(numbers)
+        told = f"{key[0]}_block{key[1]}" if key[1] else key[0]
+        start, end = _ends(calls, block, told)
+        if start != entry:
+            raise ValueError(
+                "Expected blocks one behind another. Received: a network in which "
+                f"{told} does not take what comes before it; draw one block, such as {told!r}"
+            )
+        units.append((key, _block(calls, block, told)))
+        entry = end
+    rows = []
+    for stage, group in groupby(units, key=lambda unit: unit[0][0]):
+        group = list(group)
+        blocks = sum(key[1] is not None for key, _ in group)
+        rows.append(
+            Row("other layers" if stage == OTHER else stage, tuple(b for _, b in group), blocks)
+        )
+    return Network(name, shape, tuple(rows))
+
+
+# What a layer is called
+
+
+def _boxes_of(call, before):
+    """One box, and another for the activation that is inside some layers."""
+    operation = call.operation
+    known = type(operation).__module__.startswith("keras.")
+    describe = _KINDS.get(type(operation).__name__, _other) if known else _own
+    box = describe(operation, call, before)
+    yield Box(*box[:3], call.shape, *box[3:])
+    inside = getattr(operation, "activation", None) if describe in _WITH_ACTIVATION else None
+    if inside is not None and inside is not keras.activations.linear:
+        yield Box(*_activation_named(_function_name(inside)), call.shape)
+
+
+def _function_name(function):
+    return getattr(function, "__name__", type(function).__name__)
+
+
+_ACTIVATIONS = {"relu": "ReLU", "re_lu": "ReLU", "relu6": "ReLU6", "leaky_relu": "leaky ReLU"}
+_ACTIVATIONS |= {"elu": "ELU", "gelu": "GELU", "selu": "SELU", "silu": "SiLU", "swish": "SiLU"}
+
+
+def _activation_named(name):
+    label = _ACTIVATIONS.get(name, name.replace("_", " "))
+    return label, label, "activation"
+
+
+def _activates(call):
+    return next(iter(_boxes_of(call, call.shape))).kind == "activation"
+
+
+def _activation(operation, call, before):
+    function = getattr(operation, "activation", None)
+    name = _function_name(function) if function else type(operation).__name__.lower()
+    return _activation_named(name)
+
+
+def _relu(operation, call, before):
+    most, slope = getattr(operation, "max_value", None), getattr(operation, "negative_slope", 0)
+    if slope:
+        return _activation_named("leaky_relu")
+    label = "ReLU" if most is None else f"ReLU up to {most:g}"
+    return label, label, "activation"
+
+
+def _by(sides):
+    return "x".join(map(str, sides))
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _step(strides, shape, separator=", /"):
+    """ ", /2" for strides of 2; nothing for 1."""
+    strides = tuple(strides)
+    if set(strides) == {1}:
+        return ""
+    return separator + (str(strides[0]) if len(set(strides)) == 1 else _by(strides))
+
+
+def _conv(operation, call, before, word="conv", told="convolution"):
+    kernel = getattr(operation, "kernel_size", None)
+    if kernel is None:  # An operation: its kernel is an argument.
+        arguments = call.node.arguments
+        kernel = (*arguments.args[1:2], arguments.kwargs.get("kernel"))[0].shape[:-2]
+    kernel = tuple(kernel)
+    strides = _pair(getattr(operation, "strides", 1))[: len(kernel)]
+    strides = strides if operation.strides is not None else (1,)
+    first = getattr(operation, "data_format", "") == "channels_first"
+    channels = call.shape[0 if first else -1]
+    label = f"{word} {_by(kernel)}, {channels}{_step(strides, kernel)}"
+    told = f"{_by(kernel)} {told}{_step(strides, kernel, ' with stride ')}"
+    dilation = set(_pair(getattr(operation, "dilation_rate", 1)))
+    if dilation != {1}:
+        label, told = f"{label}, dilated", f"{told}, dilated by {max(dilation)}"
+    groups = getattr(operation, "groups", 1)
+    if groups != 1 and groups is not None:
+        label, told = f"{label}, {groups} groups", f"{told} in {groups} groups"
+    work = 1000
+    for side in kernel:
+        work += side
+    return label, told, "conv", work
+
+
+def _transposed(operation, call, before):
+    return _conv(operation, call, before, "transposed conv", "transposed convolution")
+
+
+def _depthwise(operation, call, before):
+    return _conv(operation, call, before, "depthwise", "depthwise convolution")
+
+
+def _separable(operation, call, before):
+    return _conv(operation, call, before, "separable", "separable convolution")
+
+
+def _dense(operation, call, before):
+    told = f"dense layer of {operation.units}"
+    return f"dense {operation.units}", told, "dense", 1001
+
+
+def _norm(operation, call, before):
+    name = type(operation).__name__.removesuffix("Normalization")
+    label = "BN" if name == "Batch" else f"{name.lower()} norm"
+    return label, label, "norm"
+
+
+def _ordinal(number):
+    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+
+
+def _every(strides):
+    if len(set(strides)) == 1:
+        return f"every {_ordinal(strides[0])} pixel"
+    return f"every {_by(strides)}th pixel"
+
+
+def _pool(operation, call, before):
+    maximum = type(operation).__name__.startswith("Max")
+    pool = _pair(operation.pool_size)
+    strides = _pair(operation.strides) if operation.strides is not None else pool
+    if set(pool) == {1}:
+        label = _every(strides) if set(strides) != {1} else "identity"
+        return label, label, "other"
+    word = "max" if maximum else "average"
+    told = f"{_by(pool)} {word} pooling{_step(strides, pool, ' with stride ')}"
+    return f"{word} pooling {_by(pool)}{_step(strides, pool)}", told, "pool"
+
+
+def _global(operation, call, before):
+    word = "maximum" if "Max" in type(operation).__name__ else "average"
+    return f"global {word}", f"global {word}", "pool"
+
+
+def _mean(operation, call, before):
+    axes = operation.axis if isinstance(operation.axis, (tuple, list)) else [operation.axis]
+    if len(before) == 3 and None not in axes and {axis % 4 for axis in axes} == {1, 2}:
+        return "global average", "global average", "pool"
+    return "mean", "mean", "pool"
+
+
+def _padding(operation, call, before):
+    mode = getattr(operation, "mode", "constant")
+    value = call.node.arguments.kwargs.get("constant_values")
+    if mode != "constant" or value not in (None, 0):
+        return f"padding ({mode})", f"padding ({mode})", "other"
+    if before[:-1] == call.shape[:-1]:
+        more = call.shape[-1] - before[-1]
+        return f"zeros, {more} channels", f"zeros for {more} more channels", "other"
+    if before[-1] == call.shape[-1] and None not in (*before, *call.shape):
+        more = {after - now for now, after in zip(before[:-1], call.shape[:-1], strict=True)}
+        width = more.pop() if len(more) == 1 else 1
+        if width % 2 == 0:
+            return f"zeros around, {width // 2}", f"zeros around it, {width // 2} wide", "other"
+    return "zeros", "zeros around it", "other"
+
+
+def _get_item(operation, call, before):
+    arguments = call.node.arguments
+    key = (*arguments.args[1:2], arguments.kwargs.get("key"))[0]
+    key = key if isinstance(key, tuple) else (key,)
+    plain = [isinstance(each, slice) and each.start in (None, 0) for each in key]
+    if all(plain) and len(key) >= 3 and all(each.stop is None for each in key):
+        steps = [1 if each.step is None else each.step for each in key]
+        if steps[1] == steps[2] > 1 and set(steps[:1] + steps[3:]) == {1}:
+            label = _every(steps[1:3])
+            return label, label, "other"
+    return "part of it", "a part of it", "other"
+
+
+_SIGNS = {"Add": ("+", "added"), "Multiply": ("×", "multiplied"), "Subtract": ("−", "subtracted")}
+_JOINS = {"Concatenate": ("concatenate", "concatenated"), "Average": ("mean", "averaged")}
+_JOINS |= {"Maximum": ("maximum", "compared, the larger taken")}
+_JOINS |= {"Minimum": ("minimum", "compared, the smaller taken")}
+
+
+def _is_join(call):
+    return len(call.sources) > 1
+
+
+def _sign(operation, call, before):
+    label, told = _SIGNS[type(operation).__name__]
+    if _is_join(call):
+        return label, told, "sum"
+    return f"{label} a constant", f"a constant {told}", "other"
+
+
+def _join(operation, call, before):
+    label, told = _JOINS[type(operation).__name__]
+    return label, told, "join"
+
+
+def _words(operation):
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(operation).__name__).lower()
+    return re.sub(r"\s?\dd$", "", words)
+
+
+def _other(operation, call, before):
+    return _words(operation), _words(operation), "join" if _is_join(call) else "other"
+
+
+def _own(operation, call, before):
+    name = type(operation).__name__
+    return name, f"layer {name}", "join" if _is_join(call) else "other"
+
+
+def _dropout(operation, call, before):
+    label = f"dropout {operation.rate:g}"
+    return label, label, "other"
+
+
+_KINDS: dict[str, Callable] = {
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D", "Conv"), _conv),
+    **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _transposed),
+    **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D", "DepthwiseConv"), _depthwise),
+    **dict.fromkeys(("SeparableConv1D", "SeparableConv2D", "SeparableConv"), _separable),
+    "Dense": _dense,
+    **dict.fromkeys((f"{kind}Normalization" for kind in ("Batch", "Layer", "Group")), _norm),
+    **dict.fromkeys(("ReLU", "Relu"), _relu),
+    **dict.fromkeys(("Activation", "Softmax", "Sigmoid", "Tanh", "Silu", "Gelu"), _activation),
+    **dict.fromkeys((f"{kind}Pooling{d}D" for kind in ("Max", "Average") for d in "123"), _pool),
+    **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
+    **dict.fromkeys((f"Global{k}Pooling{d}D" for k in ("Max", "Average") for d in "123"), _global),
+    "Mean": _mean,
+    **dict.fromkeys(("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Pad"), _padding),
+    "GetItem": _get_item,
+    **dict.fromkeys(("Dropout", "SpatialDropout2D"), _dropout),
+    **dict.fromkeys(_SIGNS, _sign),
+    **dict.fromkeys(_JOINS, _join),
+}
+_WITH_ACTIVATION = (_conv, _transposed, _depthwise, _separable, _dense)
+
+
+# What is said of it
+
+
+def _skip_kind(block):
+    if not block.sides:
+        return "plain"
+    boxes = block.sides[0].boxes
+    if not boxes:
+        return "identity"
+    return "projection" if any(box.work for box in boxes) else "zero-padded"
+
+
+def _preactivated(block):
+    return block.main[0].kind == "norm" and block.main[-1].kind in ("sum", "conv")
+
+
+def _is_bottleneck(block):
+    kernels = [re.search(r"\d+x\d+", box.label) for box in block.main if box.kind == "conv"]
+    return [each and each[0] for each in kernels] == ["1x1", "3x3", "1x1"]
+
+
+def _told_main(block):
+    """The main path in order; at each join, the paths that come in."""
+    parts, line, shape = [], [], block.shape
+    for number, box in enumerate(block.main):
+        sides = [side for side in block.sides if side.end == number]
+        if not sides:
+            line.append(_told_box(box, shape))
+        else:
+            parts += [", ".join(line)] if line else []
+            parts += [_told_side(block, side) for side in sides]
+            parts.append(f"{'both' if len(sides) == 1 else 'all'} are {box.told}")
+            line = []
+        shape = box.shape
+    return "; ".join([*parts, ", ".join(line)] if line else parts)
+
+
+def _told_box(box, before):
+    return box.told if box.shape == before else f"{box.told} to {size(box.shape)}"
+
+
+def _told_side(block, side):
+    shape = block.main[side.start].shape if side.start >= 0 else block.shape
+    what = "the skip" if side.skip else "a side path"
+    told = []
+    for box in side.boxes:
+        told.append(_told_box(box, shape))
+        shape = box.shape
+    way = f"goes through {', '.join(told)}" if told else "goes past unchanged"
+    return f"{what}, from {_place(block, side.start)}, {way}"
+
+
+def _place(block, number):
+    if number < 0:
+        return "the input"
+    alike = [n for n, box in enumerate(block.main) if box.label == block.main[number].label]
+    label = "addition" if block.main[number].label == "+" else block.main[number].told
+    if len(alike) == 1:
+        return f"behind the {label}"
+    place = alike.index(number) + 1
+    return f"behind the {'first' if place == 1 else _ordinal(place)} {label}"
+
+
+def essentials(block: Block) -> tuple[str, ...]:
+    """The labels that say most: of convolutions, pooling, dense layers; all if there are none."""
+    told = [box.label for box in block.main if box.kind in ("conv", "pool", "dense")]
+    return tuple(told or [box.label for box in block.main])
+
+
+def _told_row(row):
+    name, shape = row.name, size(row.units[-1].main[-1].shape)
+    if not row.blocks:
+        return f"{name}: {', '.join(essentials(row.units[0]))}, to {shape}"
+    told = []
+    for (inside, skip), group in groupby(map(_told_unit, row.units)):
+        number = len(list(group))
+        told.append(f"{number} block{'s' * (number > 1)} of {inside} with {skip}")
+    return f"{name}: {', then '.join(told)}, to {shape}"
+
+
+def _told_unit(unit: Block) -> tuple[str, str]:
+    return " and ".join(essentials(unit)), skip_told(unit)
+
+
+def skip_told(unit: Block) -> str:
+    """Say what is on a block's skip."""
+    if not unit.skips:
+        return "no skip"
+    return _listed_skips(unit.skips)
+
+
+def _listed_skips(skips: Sequence[Side]) -> str:
+    told = []
+    for side in skips:
+        through = ", ".join(box.label for box in side.boxes)
+        told.append(f"a skip through {through}" if through else "an identity skip")
+    return " and ".join(told)
