@@ -251,6 +251,7 @@ def run(notebook, timeout):
 def kernel_environment(profile):
     """Return the environment for a run that depends little on the machine and its user."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "IPYTHONDIR": profile}
+    environment |= {"RESNET_LIB_PROGRESS": "off", "RESNET_LIB_WIDGETS": "0"}
     environment.pop("RESNET_LIB_PROFILE", None)
     return environment
 

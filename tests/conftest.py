@@ -1,4 +1,4 @@
-"""What holds for all tests: no GPU, and tests of the real images only where these are."""
+"""What holds for all tests: no GPU, nothing kept, the real images only where these are."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 
 # Before anything imports TensorFlow; the kernels and processes that tests start inherit it.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+# Whoever runs the tests may be a reader, too: their answers stay as they are.
+os.environ["RESNET_LIB_PROGRESS"] = "off"
 
 
 def pytest_collection_modifyitems(items):

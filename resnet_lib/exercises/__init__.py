@@ -1,28 +1,42 @@
-"""The notebooks' exercises: check an answer, print a hint.
+"""The notebooks' tasks: check an answer, print a hint, keep a prediction, see what is done.
 
 >>> from resnet_lib import exercises
 >>> exercises.check("01-gradient", ...)
 not done yet: replace `...` by your answer. A hint: rl.exercises.hint("01-gradient")
+>>> exercises.predict("02-identity-parameters", 5000)
+you predict: 5,000
+>>> exercises.compare("02-identity-parameters", counted=4672)
+you: 5,000; counted: 4,672
 
-The solutions stand in the notebooks, folded.
+Answers and predictions are kept in the reader's own file, see `resnet_lib.exercises.kept`. The
+solutions stand in the notebooks, folded.
 """
 
 import difflib
+import inspect
+import textwrap
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-from . import notebook01, notebook02, notebook03, notebook04, notebook05, notebook06
-from .core import told, verdict
+from . import kept, sources, tasks, values
+from .predictions import PREDICTIONS
 
-_NOTEBOOKS = (notebook01, notebook02, notebook03, notebook04, notebook05, notebook06)
-_EXERCISES = {name: each for module in _NOTEBOOKS for name, each in module.EXERCISES.items()}
+__all__ = ["answer", "check", "compare", "hint", "names", "predict", "progress", "recall"]
 
-__all__ = ["check", "hint", "names"]
+# Of this process, whether or not a file is kept.
+_right: dict[str, Any] = {}
+_guesses: dict[str, dict] = {}
+_hints_given: dict[str, int] = {}
+_recalled: set[str] = set()
 
 
 def check(name: str, answer: object) -> None:
     """Judge an answer and print the verdict; no answer raises an error.
 
     Prints a line that begins with "not done yet", "look again" (and says what the answer would
-    mean), or "correct". Python's and NumPy's global random states stay as they were.
+    mean), or "correct". A right answer is kept. Python's and NumPy's global random states stay as
+    they were.
 
     Args:
         name: name of an exercise, such as "01-residual".
@@ -31,31 +45,205 @@ def check(name: str, answer: object) -> None:
     Raises:
         ValueError: if no exercise has this name.
     """
-    print(verdict(_find(name), name, answer))
+    from .core import verdict
+
+    exercise = _exercise(name)
+    said = verdict(exercise, name, answer)
+    print(said)
+    if said.startswith("correct"):
+        _right[name] = answer
+        right = {"state": "right", "when": kept.today(), **_answer_kept(answer)}
+        kept.update(kept.EXERCISES, name, lambda before: _without_answer(before) | right)
+    elif said.startswith("look again"):
+        tried = {"state": "tried", "when": kept.today()}
+        kept.update(kept.EXERCISES, name, lambda before: tried | before)
 
 
-def hint(name: str) -> None:
-    """Print the hint of an exercise.
+def _answer_kept(answer):
+    """Return what is kept of a right answer: the lines of its source, or its value as text."""
+    if callable(answer):
+        source = sources.runnable(answer)
+        return {} if source is None else {"source": source.splitlines(), "name": answer.__name__}
+    try:
+        return {"value": values.written(values.plain(answer))}
+    except ValueError:
+        return {}
+
+
+def _without_answer(entry):
+    return {key: value for key, value in entry.items() if key not in ("source", "name", "value")}
+
+
+def hint(name: str, number: int | None = None) -> None:
+    """Print a hint of an exercise; each call without `number` goes one further.
 
     Args:
         name: name of an exercise, such as "01-residual".
+        number: which hint, from 1.
 
     Raises:
-        ValueError: if no exercise has this name.
+        ValueError: if no exercise has this name, or if it has no such hint.
     """
-    print(told("hint", _find(name).hints[0]))
+    from ..checks import count
+    from .core import told
+
+    hints = _exercise(name).hints
+    if number is None:
+        number = _hints_given.get(name, 0) + 1
+    else:
+        number = count("number", number, most=len(hints))
+    given = min(number, len(hints))
+    _hints_given[name] = given
+    again = ", there is no further one" if number > given else ""
+    print(told(f"hint {given} of {len(hints)}{again}", hints[given - 1]))
 
 
 def names() -> tuple[str, ...]:
     """Return the exercises' names, in the order of the notebooks: tuple of str."""
-    return tuple(_EXERCISES)
+    return tuple(tasks.exercises())
 
 
-def _find(name):
-    if isinstance(name, str) and name in _EXERCISES:
-        return _EXERCISES[name]
-    near = difflib.get_close_matches(str(name), _EXERCISES, n=3, cutoff=0.5) or names()
+def answer(name: str) -> Callable:
+    """Return the reader's function, or the library's, and print which.
+
+    Args:
+        name: name of an exercise whose answer is a function, such as "02-identity-block".
+
+    Returns:
+        The last function that `check` has found correct in this process; if there is none, the
+        library's, so that the cells that need one run.
+
+    Raises:
+        ValueError: if no exercise has this name, or if its answer is no function.
+    """
+    stand_in = _stand_in(name)
+    if name in _right:
+        print(f"{name}: your function")
+        return _right[name]
+    print(
+        f'{name}: not solved yet, the library\'s function stands in (rl.exercises.hint("{name}"))'
+    )
+    return stand_in
+
+
+def recall(name: str) -> None:
+    """Show the reader's kept right answer in a new cell, to run or to change.
+
+    The cell checks the answer, after which `answer` returns it here as well. Outside a notebook the
+    code is printed. Without a kept answer the library's function is shown.
+
+    Args:
+        name: name of an exercise whose answer is a function, such as "02-identity-block".
+
+    Raises:
+        ValueError: if no exercise has this name, or if its answer is no function.
+    """
+    stand_in = _stand_in(name)
+    code = _kept_code(name)
+    if code is None:
+        print(f"{name}: no answer of yours is kept. The library's function:\n")
+        print(textwrap.dedent(inspect.getsource(stand_in)).rstrip())
+    elif (shell := _shell()) is None:
+        print(code)
+    elif name in _recalled:
+        print(f"{name}: your function stands in a cell already")
+    else:
+        _recalled.add(name)
+        shell.set_next_input(code)
+        print(f"{name}: your function stands in the next cell, to run or to change")
+
+
+def _kept_code(name):
+    """Return the code of a kept answer, its check below it; None if there is none."""
+    entry = kept.entries(kept.EXERCISES).get(name, {})
+    lines, function = entry.get("source"), entry.get("name")
+    if not isinstance(lines, list) or not isinstance(function, str) or not function.isidentifier():
+        return None
+    head = f"# Your answer to {name}, kept on {entry.get('when')}."
+    return "\n".join([head, *map(str, lines), "", f'rl.exercises.check("{name}", {function})'])
+
+
+def _shell():
+    """Return the IPython of this process, None if there is none."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()
+
+
+def predict(name: str, guess: object) -> None:
+    """Keep a guess, for `compare` to set beside the result.
+
+    Args:
+        name: name of a prediction, such as "02-identity-parameters".
+        guess: a number, text, True or False, or a tuple, list or dict of these; `...` for none.
+
+    Raises:
+        ValueError: if no prediction has this name, or if the guess is anything else.
+    """
+    _known("prediction", name, PREDICTIONS)
+    parts = guess if isinstance(guess, tuple | list) else [guess]
+    if guess is None or any(part is ... for part in parts):
+        print("no prediction yet: replace `...` by your guess and run this cell again")
+        return
+    guess = values.plain(guess)
+    entry = {"guess": values.written(guess), "when": kept.today()}
+    _guesses[name] = entry
+    kept.update(kept.PREDICTIONS, name, lambda before: before | entry)
+    print(f"you predict: {values.shown(guess)}")
+
+
+def compare(name: str, **result: object) -> None:
+    """Print the reader's guess beside the result: "you: 5,000; counted: 4,672".
+
+    Args:
+        name: name of a prediction, such as "02-identity-parameters".
+        **result: what was found, under a word for it: `counted=4672`.
+
+    Raises:
+        ValueError: if no prediction has this name, if there is no result, or if it is of a type
+            that `predict` would not take.
+    """
+    _known("prediction", name, PREDICTIONS)
+    if not result:
+        raise ValueError("Expected a result, such as counted=4672. Received: none")
+    found = {word: values.plain(value) for word, value in result.items()}
+    entry = _guesses.get(name) or kept.entries(kept.PREDICTIONS).get(name)
+    you = "no prediction" if entry is None else values.kept_shown(entry)
+    told = ", ".join(f"{word}: {values.shown(value)}" for word, value in found.items())
+    print(f"you: {you}; {told}")
+    if entry is not None:
+        written = {word: values.written(value) for word, value in found.items()}
+        kept.update(kept.PREDICTIONS, name, lambda before: entry | before | {"result": written})
+
+
+def progress() -> None:
+    """Print all tasks: notebook, level, minutes, what is done, and what is left."""
+    print(tasks.table())
+
+
+def _exercise(name):
+    """Return an exercise; the judges' modules import Keras, which a list of tasks need not."""
+    _known("exercise", name, tasks.exercises())
+    return import_module(f".notebook{name[:2]}", __name__).EXERCISES[name]
+
+
+def _stand_in(name):
+    stand_in = _exercise(name).stand_in
+    if stand_in is None:
+        raise ValueError(
+            f"Expected the name of an exercise whose answer is a function. Received: {name!r}"
+        )
+    return stand_in
+
+
+def _known(kind, name, known):
+    if isinstance(name, str) and name in known:
+        return
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5) or known
+    article = "an" if kind == "exercise" else "a"
     raise ValueError(
-        f"Expected the name of an exercise, the nearest: {', '.join(map(repr, near))}. "
+        f"Expected the name of {article} {kind}, the nearest: {', '.join(map(repr, near))}. "
         f"Received: {name!r}"
     )

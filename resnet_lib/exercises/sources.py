@@ -1,0 +1,134 @@
+"""The source of what a reader wrote, with all that it takes to run it in another notebook."""
+
+import ast
+import builtins
+import functools
+import inspect
+import linecache
+import sys
+import textwrap
+import types
+from collections.abc import Callable
+
+_LITERALS = (bool, int, float, complex, str, bytes, tuple, list, dict, set, type(None))
+
+
+def runnable(function: Callable) -> str | None:
+    """Return code that defines a function or class anew, or None if its source is nowhere.
+
+    Before it come the imports of the names that it uses, the constants, and the functions and
+    classes of its own module. Other values are named in a comment, for they have no source.
+    """
+    if type(function) is functools.partial or not isinstance(function, types.FunctionType | type):
+        return None
+    parts = {"import": [], "constant": [], "comment": [], "code": []}
+    try:
+        _collect(function.__name__, function, _globals(function), parts, set())
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return None
+    head = "\n".join(parts["import"] + parts["constant"] + parts["comment"])
+    return "\n\n\n".join(filter(None, [head, *parts["code"]]))
+
+
+def _globals(function):
+    methods = [each for each in vars(function).values() if isinstance(each, types.FunctionType)]
+    found = [function] if isinstance(function, types.FunctionType) else methods
+    return found[0].__globals__ if found else vars(sys.modules[function.__module__])
+
+
+def _collect(name, value, names, parts, seen):
+    """Put into `parts` what it takes to give `name` its value, each thing before what uses it."""
+    if name in seen:
+        return
+    seen.add(name)
+    if line := _import(name, value, names):
+        parts["import"].append(line)
+    elif isinstance(value, types.FunctionType | type):
+        source = source_of(value)
+        for other in _used(source):
+            if other in names and not hasattr(builtins, other):
+                _collect(other, names[other], names, parts, seen)
+        parts["code"].append(source)
+    elif _is_literal(value):
+        parts["constant"].append(f"{name} = {value!r}")
+    else:
+        parts["comment"].append(f"# It also uses `{name}`, a {type(value).__name__}.")
+
+
+def source_of(function: Callable) -> str:
+    """Return the source of a function or class, as far to the left as it goes.
+
+    Raises:
+        OSError, TypeError: if there is none.
+        SyntaxError: if it cannot stand alone, as a lambda in a call.
+    """
+    if isinstance(function, type) and function.__module__ == "__main__":
+        source = _class_in_a_cell(function)
+    else:
+        source = textwrap.dedent(inspect.getsource(function)).rstrip()
+    (statement,) = ast.parse(source).body
+    if isinstance(statement, ast.Expr):
+        raise SyntaxError("not a definition")
+    return source
+
+
+def _class_in_a_cell(found):
+    """Return the source of a class of a notebook, which `inspect` finds by its methods only."""
+    for method in vars(found).values():
+        if isinstance(method, types.FunctionType):
+            text = "".join(linecache.getlines(method.__code__.co_filename))
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.ClassDef) and node.name == found.__name__:
+                    return textwrap.dedent(ast.get_source_segment(text, node, padded=True))
+    raise OSError("no source")
+
+
+def _used(source):
+    """Return the names that a source reads, in their order."""
+    nodes = ast.walk(ast.parse(source))
+    return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
+
+
+def _is_literal(value):
+    """Say whether `repr` gives a value back."""
+    try:
+        return isinstance(value, _LITERALS) and ast.literal_eval(repr(value)) == value
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _import(name, value, names):
+    """Return the line that imports a value under a name; None if it is the notebook's own."""
+    if isinstance(value, types.ModuleType):
+        module, _, last = _public(value).rpartition(".")
+        line = f"from {module} import {last}" if module else f"import {last}"
+        return line if last == name else f"{line} as {name}"
+    home = getattr(value, "__module__", None)
+    if home in (None, "__main__", names.get("__name__")) or home not in sys.modules:
+        return None
+    original = getattr(value, "__name__", name)
+    if (module := _exporting(value, original)) is None:
+        return None
+    return f"from {module} import {original}" + ("" if original == name else f" as {name}")
+
+
+def _public(module):
+    """Return the shortest name under which a module can be imported."""
+    found = [name for name, each in list(sys.modules.items()) if each is module]
+    return min(found or [module.__name__], key=_privacy)
+
+
+def _exporting(value, name):
+    """Return the name of the most public module that has a value under a name."""
+    package = value.__module__.partition(".")[0]
+    found = [
+        module
+        for module, each in list(sys.modules.items())
+        if module.partition(".")[0] == package and vars(each).get(name) is value
+    ]
+    return min(found, key=_privacy, default=None)
+
+
+def _privacy(module):
+    parts = module.split(".")
+    return "src" in parts, any(part.startswith("_") for part in parts), len(parts), len(module)
