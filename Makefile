@@ -80,15 +80,8 @@ lab: setup my_notebooks ## open your own copies of the notebooks in JupyterLab
 	  --notebook-dir=my_notebooks $(ARGS)
 
 my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that is there
-	@mkdir -p my_notebooks; copied=0; kept=0; \
-	for notebook in notebooks/*.ipynb; do \
-	  copy="my_notebooks/$${notebook##*/}"; \
-	  if [ ! -e "$$notebook" ]; then continue; \
-	  elif [ -e "$$copy" ] || [ -L "$$copy" ]; then kept=$$((kept + 1)); \
-	  else cp "$$notebook" "$$copy" || exit 1; copied=$$((copied + 1)); fi; \
-	done; \
-	echo "my_notebooks: $$copied copied, $$kept kept as they are" \
-	  "(rename or remove one to get a new copy)"
+	@if command -v $(PY) >/dev/null; then $(PY) notebooks/copies.py; \
+	else "$(PYTHON)" notebooks/copies.py; fi
 
 quick: setup ## run the tests but the slow ones, and no notebook: for while you work
 	$(PYTEST) -m "not slow" tests $(ARGS)

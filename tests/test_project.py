@@ -237,7 +237,7 @@ def test_paths_of_a_machine_are_noticed():
 
 FAKE_PYTHON = f"""#!/bin/sh
 case "$1 $2" in
-  "-c "*) exec "{sys.executable}" "$@" ;;
+  "-c "* | "notebooks/copies.py "*) exec "{sys.executable}" "$@" ;;
   "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   "-m pip") [ "$3" = --version ] && exit 0 ;;
 esac
@@ -250,8 +250,8 @@ def checkout(tmp_path):
     """Return a folder, with a blank in its name, that holds the Makefile and a fake Python."""
     folder = tmp_path / "a checkout"
     (folder / "notebooks").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, folder)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "notebooks/copies.py"):
+        shutil.copy(ROOT / name, folder / name)
     python = folder / "fake python"
     python.write_text(FAKE_PYTHON)
     python.chmod(0o755)
