@@ -1,4 +1,4 @@
-"""The command line: `python -m resnet_lib train …` and `python -m resnet_lib records`.
+"""The command line: `python -m resnet_lib` with `train …`, `records` or `exercises`.
 
 Nothing here imports Keras before a network is trained, which takes seconds.
 """
@@ -59,7 +59,8 @@ class _Version(argparse.Action):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="python -m resnet_lib", description="Train residual networks, and look at runs."
+        prog="python -m resnet_lib",
+        description="Train residual networks, look at runs, and at what you have done.",
     )
     parser.add_argument(
         "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="say what runs here"
@@ -72,6 +73,15 @@ def _parser():
     shown.set_defaults(run=_records)
     shown.add_argument(
         "folders", nargs="*", type=_folder, metavar="FOLDER", help="of a run, or of runs"
+    )
+    tasks = commands.add_parser(
+        "exercises", help="list the notebooks' exercises and predictions, and what is done"
+    )
+    tasks.set_defaults(run=_exercises)
+    one = tasks.add_mutually_exclusive_group()
+    one.add_argument("--file", action="store_true", help="say where your answers are kept")
+    one.add_argument(
+        "--forget", action="store_true", help="begin anew; the old file gets another name"
     )
     return parser
 
@@ -149,6 +159,29 @@ def _records(options):
         print(f"resnet_lib: {warning.message}", file=sys.stderr)
     runtime.say(records.table(runs or records.recorded()))
     return 0
+
+
+def _exercises(options):
+    from .exercises import kept, tasks
+
+    if options.file:
+        runtime.say(f"{kept.place() or 'nothing is kept: RESNET_LIB_PROGRESS is off'}")
+    elif options.forget:
+        runtime.say(_forgotten(kept.set_aside()))
+    else:
+        runtime.say(tasks.table())
+    return 0
+
+
+def _forgotten(paths):
+    """Say what has become of the file of answers, and the way back."""
+    if paths is None:
+        return "Nothing is kept, so there is nothing to forget."
+    old, new = paths
+    return (
+        f"{old} is now {new}.\n"
+        "Delete that file to be rid of it, or give it its old name to have it back."
+    )
 
 
 def _train(options):
