@@ -8,18 +8,18 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
-if TYPE_CHECKING:
-    from .graphs import Block, Network
+from .figures import COLOURS, plain
+from .graphs import Block, Network, essentials
+from .labels import size
 
-# Okabe and Ito's vermillion, bold and dashed: a skip is told by colour, by width and by dash.
-SKIP = dict(color="#D55E00", linewidth=3.0, linestyle=(0, (2.6, 0.9)))
+# A skip is told by colour, by width and by dash.
+SKIP = dict(color=COLOURS[1], linewidth=3.0, linestyle=(0, (2.6, 0.9)))
 BRANCH = dict(color="black", linewidth=1.1, linestyle="-")
 FILLS = {"conv": "#BBDDF2", "dense": "#BBDDF2", "norm": "#EEEEEE", "activation": "#FBE3AE"}
 FILLS |= {"pool": "#C5E8DA", "other": "#FFFFFF", "join": "#FFFFFF", "block": "#BBDDF2"}
@@ -97,15 +97,15 @@ def _box_size(label):
 # A block: the main path goes down, the others pass it on the right
 
 
-def place_block(block: "Block", title: str = "") -> Panel:
+def place_block(block: Block, title: str = "") -> Panel:
     """Lay out a block, layer by layer, with its title."""
     panel = Panel()
     sizes = [(2 * RADIUS,) * 2 if box.kind == "sum" else _box_size(box.label) for box in block.main]
     half = max(width for width, _ in sizes) / 2
     lanes = _lanes(block.sides, half)
     labels = (
-        text_width(_size(block.shape), SMALL),
-        *(text_width(_size(b.shape), SMALL) for b in block.main),
+        text_width(size(block.shape), SMALL),
+        *(text_width(size(b.shape), SMALL) for b in block.main),
     )
     left = max(half, max(labels) + 0.08, *(0.0,)) + MARGIN
     ways, tops = _heights(block, sizes, 0.62 if title else 0.3)
@@ -172,10 +172,6 @@ def _inside(inner, outer):
     return outer.start <= inner.start and inner.end <= outer.end
 
 
-def _size(shape):
-    return "x".join("?" if side is None else str(side) for side in shape)
-
-
 def _heights(block, sizes, top):
     """The gap above each box, and each box's top, so that what is beside the path fits too."""
     shapes = [block.shape, *(box.shape for box in block.main)]
@@ -198,16 +194,16 @@ def _heights(block, sizes, top):
 
 def _place_main(panel, block, sizes, x, tops, gaps):
     above = tops[0] - gaps[0]
-    panel.notes.append(Note(x, above - 0.1, _size(block.shape)))
+    panel.notes.append(Note(x, above - 0.1, size(block.shape)))
     shape = block.shape
     for number, (box, (width, height), top) in enumerate(zip(block.main, sizes, tops, strict=True)):
         panel.lines.append(Line(((x, above), (x, top))))
         if number and shape != (block.shape, *(b.shape for b in block.main))[number - 1]:
-            panel.notes.append(Note(x - 0.07, (above + top) / 2 - 0.01, _size(shape), "right"))
+            panel.notes.append(Note(x - 0.07, (above + top) / 2 - 0.01, size(shape), "right"))
         panel.pieces.append(Piece(x, top + height / 2, width, height, box.label, box.kind))
         above, shape = top + height, box.shape
     panel.lines.append(Line(((x, above), (x, above + 0.22))))
-    panel.notes.append(Note(x, above + 0.32, _size(shape)))
+    panel.notes.append(Note(x, above + 0.32, size(shape)))
 
 
 def _place_side(panel, block, side, x, lane, tops, sizes, gaps):
@@ -219,7 +215,7 @@ def _place_side(panel, block, side, x, lane, tops, sizes, gaps):
     panel.lines.append(Line(corners, side.skip))
     if side.boxes:
         label = x + width / 2 + 0.12
-        panel.notes.append(Note(label, end - 0.12, _size(side.shape), "left"))
+        panel.notes.append(Note(label, end - 0.12, size(side.shape), "left"))
     boxes = [_box_size(box.label) for box in side.boxes]
     total = sum(height for _, height in boxes)
     space = (end - start - 0.3 - total) / (len(boxes) + 1) if boxes else 0
@@ -234,29 +230,45 @@ def _place_side(panel, block, side, x, lane, tops, sizes, gaps):
 # A network: a row for each stage, the skips in arcs over the blocks
 
 
-def place_network(
-    network: "Network", essentials: Sequence[Sequence[str]], title: str = "", width: float = 9.0
-) -> Panel:
-    """Lay out a network: a row a stage; `essentials` has the lines of each block's box in a row."""
+def place_network(network: Network, title: str = "", width: float = 9.0) -> Panel:
+    """Lay out a network: a row for each stage; equal blocks that are too many are left out."""
     panel = Panel()
-    rows = [_units(row, told) for row, told in zip(network.rows, essentials, strict=True)]
+    rows = [_units(row) for row in network.rows]
     names = [_row_name(row) for row in network.rows]
-    start = MARGIN + max(text_width(name, TEXT) for name in names) + 0.45
-    rows = [_folded(units, width - start) for units in rows]
-    y, exit_at = (0.3 if title else 0.1) + 0.1, None
+    start = MARGIN + max(text_width(name) for name in [f"input\n{size(network.shape)}", *names])
+    start += 0.45
+    y = 0.35 if title else 0.15
+    before = _place_input(panel, network, start, y + 0.12)
+    y += 0.35
     for name, units in zip(names, rows, strict=True):
+        units = _folded(units, width - start)
         arc = max(_arc_height(unit) for unit in units)
         tall = max(max(unit.height for unit in units), LINE * (name.count("\n") + 1))
-        middle = y + arc + tall / 2
-        panel.notes.append(Note(MARGIN, middle, name, "left", TEXT))
-        exit_at = _place_row(panel, units, start, middle, y, exit_at)
+        panel.notes.append(Note(MARGIN, y + arc + tall / 2, name, "left", TEXT))
+        before = _place_row(panel, units, start, y + arc + tall / 2, y, before)
+        panel.width = max(panel.width, before[0] + MARGIN)
         y += arc + tall + 0.3
     panel.height = y - 0.1
-    panel.width = max(panel.width, exit_at[0]) + MARGIN + 0.05
+    _place_heading(panel, title)
+    return panel
+
+
+LEFT_OUT = "Each box shows convolutions, pooling and dense layers; BN and activations are left out."
+
+
+def _place_input(panel, network, start, y):
+    """Place what comes in and how to read the rest; returns where the way to the first row is."""
+    told = f"input\n{size(network.shape)}"
+    panel.notes.append(Note(MARGIN, y, told, "left", TEXT))
+    panel.notes.append(Note(start, y, LEFT_OUT, "left"))
+    panel.width = start + text_width(LEFT_OUT, SMALL) + MARGIN
+    return MARGIN + text_width(told) + 0.06, y
+
+
+def _place_heading(panel, title):
     if title:
         panel.notes.append(Note(MARGIN, 0.16, title, "left", 10, bold=True))
         panel.width = max(panel.width, text_width(title, 10) * 1.12 + 2 * MARGIN)
-    return panel
 
 
 @dataclass(frozen=True)
@@ -276,12 +288,9 @@ class _Unit:
         return _box_size(self.label)[1]
 
 
-def _units(row, told):
+def _units(row):
     kind = "block" if row.blocks else "other"
-    return [
-        _Unit("\n".join(lines), _on_skip(unit), kind)
-        for unit, lines in zip(row.units, told, strict=True)
-    ]
+    return [_Unit("\n".join(essentials(unit)), _on_skip(unit), kind) for unit in row.units]
 
 
 def _on_skip(unit):
@@ -294,7 +303,7 @@ def _on_skip(unit):
 def _row_name(row):
     blocks = f"\n{row.blocks} block{'s' * (row.blocks != 1)}" if row.blocks else ""
     name = row.name.replace("stage", "stage ") if row.blocks else row.name
-    return f"{name}\n{_size(row.units[-1].main[-1].shape)}{blocks}"
+    return f"{name}\n{size(row.units[-1].main[-1].shape)}{blocks}"
 
 
 def _folded(units, width):
@@ -322,16 +331,15 @@ def _arc_height(unit):
 
 def _place_row(panel, units, start, middle, top, before):
     """Place a row; returns where it ends."""
-    x = start
-    if before is None:
-        panel.lines.append(Line(((x - 0.3, middle), (x, middle))))
+    x, (out, above) = start, before
+    if out < x - 0.3:  # The input: the way down is behind it.
+        corners = (before, (x - 0.3, above), (x - 0.3, middle), (x, middle))
     else:
-        out, above = before
         between = top - 0.06
-        corners = ((out, above), (out + 0.16, above), (out + 0.16, between))
+        corners = (before, (out + 0.16, above), (out + 0.16, between))
         corners += ((x - 0.3, between), (x - 0.3, middle), (x, middle))
-        panel.lines.append(Line(corners))
-        panel.width = max(panel.width, out + 0.16)
+        panel.width = max(panel.width, out + 0.16 + MARGIN)
+    panel.lines.append(Line(corners))
     for number, unit in enumerate(units):
         last = number == len(units) - 1
         x = _place_unit(panel, unit, x, middle)
@@ -375,18 +383,28 @@ def _place_unit(panel, unit, left, middle):
 # Side by side
 
 
-def beside(panels: Sequence[Panel], width: float = 10.0, gap: float = 0.25) -> Panel:
+def beside(panels: Sequence[Panel], width: float = 10.0, gap: float = 0.12) -> Panel:
     """Put panels side by side, in as many rows as they need to be no wider than `width`."""
-    whole, x, y, tallest = Panel(), 0.0, 0.0, 0.0
-    for panel in panels:
-        if x and x + panel.width > width:
-            x, y, tallest = 0.0, y + tallest + gap, 0.0
-        _move_in(whole, panel, x, y)
-        whole.width = max(whole.width, x + panel.width)
-        x += panel.width + gap
-        tallest = max(tallest, panel.height)
-        whole.height = max(whole.height, y + panel.height)
+    whole, y = Panel(), 0.0
+    for row in _in_rows(panels, width, gap):
+        x = 0.0
+        for panel in row:
+            _move_in(whole, panel, x, y)
+            x += panel.width + gap
+        y += max(panel.height for panel in row) + gap
+        whole.width = max(whole.width, x - gap)
+    whole.height = y - gap
     return whole
+
+
+def _in_rows(panels, width, gap):
+    """The fewest rows of about as many panels each; a panel may be wider than the row."""
+    for number in range(1, len(panels) + 1):
+        each = math.ceil(len(panels) / number)
+        rows = [panels[first : first + each] for first in range(0, len(panels), each)]
+        if all(sum(p.width + gap for p in row) - gap <= width for row in rows):
+            return rows
+    return [[panel] for panel in panels]
 
 
 def _move_in(whole, panel, right, down):
@@ -417,12 +435,7 @@ def draw(ax: Axes, panel: Panel) -> None:
     for note in panel.notes:
         weight = "bold" if note.bold else "normal"
         place = dict(ha=note.align, va="center", fontsize=note.points, fontweight=weight)
-        ax.text(note.x, note.y, _literal(note.text), **place, linespacing=1.25, zorder=5)
-
-
-def _literal(text):
-    """A text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")
+        ax.text(note.x, note.y, plain(note.text), **place, linespacing=1.25, zorder=5)
 
 
 def _draw_piece(ax, piece):
@@ -457,7 +470,7 @@ def _draw_piece(ax, piece):
     ax.add_patch(box)
     points = SMALL if piece.height < HEIGHT else TEXT
     where = dict(ha="center", va="center", fontsize=points, linespacing=1.2, zorder=5)
-    ax.text(piece.x, piece.y, _literal(piece.label), **where)
+    ax.text(piece.x, piece.y, plain(piece.label), **where)
 
 
 def _draw_line(ax, line):

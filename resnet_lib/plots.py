@@ -330,7 +330,8 @@ def block(model: Any, name: str | None = None) -> Figure:
     for title, one, part in _to_draw(model, name):
         found = graphs.read(one, part)
         title = _block_title(title, one, part, found)
-        panels.append(_panel(found, title))
+        place = diagrams.place_block if isinstance(found, graphs.Block) else diagrams.place_network
+        panels.append(place(found, title))
         told.append(found.alt if len(panels) == 1 or not title else f"{title}: {found.alt}")
     whole = diagrams.beside(panels)
     fig = Figure(figsize=(whole.width, whole.height))
@@ -361,13 +362,6 @@ def _block_title(title, model, name, found):
         return f"{model.name}, {name}"
     automatic = re.fullmatch(r"(functional|sequential)(_\d+)?", model.name)
     return found.kind if automatic and isinstance(found, graphs.Block) else model.name
-
-
-def _panel(found, title):
-    if isinstance(found, graphs.Block):
-        return diagrams.place_block(found, title)
-    told = [[graphs.essentials(unit) for unit in row.units] for row in found.rows]
-    return diagrams.place_network(found, told, title)
 
 
 @styled

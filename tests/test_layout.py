@@ -75,7 +75,7 @@ def test_a_circle_would_be_noticed():
 
 # From the ground up: what a room may import stands before it.
 FLOORS = (
-    ("runtime", "checks", "paper", "figures"),
+    ("runtime", "checks", "paper", "figures", "labels"),
     ("blocks", "schedules", "augment", "inspection"),
     ("cifar", "imagenet", "datasets", "graphs", "diagrams"),
     ("models", "recipes", "records", "plots"),

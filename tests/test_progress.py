@@ -9,7 +9,7 @@ from small import (
     SHORT,
 )
 
-from resnet_lib import plots
+from resnet_lib import figures
 from resnet_lib.training import callbacks, progress
 
 
@@ -21,7 +21,7 @@ def test_a_figure_that_cannot_be_drawn_does_not_end_the_training(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("no font")
 
-    monkeypatch.setattr(plots, "progress", broken)
+    monkeypatch.setattr(figures, "progress", broken)
     for act in (lambda: live.draw(""), live.close):
         with pytest.warns(UserWarning, match="no font"):
             act()
