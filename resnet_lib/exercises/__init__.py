@@ -199,7 +199,7 @@ def compare(name: str, **result: object) -> None:
 
     Args:
         name: name of a prediction, such as "02-identity-parameters".
-        **result: what was found, under a word for it: `counted=4672`.
+        **result: what was found, under a word for it: `counted=4672`; "_" stands for a blank.
 
     Raises:
         ValueError: if no prediction has this name, if there is no result, or if it is of a type
@@ -211,7 +211,9 @@ def compare(name: str, **result: object) -> None:
     found = {word: values.plain(value) for word, value in result.items()}
     entry = _guesses.get(name) or kept.entries(kept.PREDICTIONS).get(name)
     you = "no prediction" if entry is None else values.kept_shown(entry)
-    told = ", ".join(f"{word}: {values.shown(value)}" for word, value in found.items())
+    told = ", ".join(
+        f"{word.replace('_', ' ')}: {values.shown(value)}" for word, value in found.items()
+    )
     print(f"you: {you}; {told}")
     if entry is not None:
         written = {word: values.written(value) for word, value in found.items()}
