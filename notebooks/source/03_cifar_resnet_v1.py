@@ -125,9 +125,20 @@ for training in (True, False):
     print(f"training={training}: equal to within 1e-5: {np.allclose(a, b, rtol=1e-5)}")
 
 # %% [markdown]
+# ## The picture of it
+#
+# Drawn from the live model: a row for each stage, a box for each block, and its skip as an arc.
+
+# %%
+rl.plots.block(library)
+
+# %% [markdown]
+# Follow the arrows from row to row: every arc ends in an addition, the circle, and only the first arcs of stages 2 and 3 go through a 1x1 convolution,
+# where the shape changes. All other skips are identities.
+#
 # ## The feature maps
 #
-# This figure is drawn from the live model, not from a table:
+# This figure, too, is drawn from the live model, not from a table:
 
 # %% tags=["figure-feature-maps"]
 rl.plots.feature_maps(library)
@@ -186,7 +197,7 @@ except ValueError as error:
 rl.explorers.networks()
 
 # %% [markdown]
-# The picture is the first block of stage 2. Depth repeats blocks: it changes the parameters and the multiply-adds, and neither a shape nor the
+# Above stand the feature maps, below the first block of stage 2. Depth repeats blocks: it changes the parameters and the multiply-adds, and neither a shape nor the
 # block. The form changes the block.
 #
 # ## Table 6, recomputed

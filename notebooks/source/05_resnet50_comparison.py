@@ -135,7 +135,8 @@ rl.plots.block([(resnet50, "stage2_block1"), (resnet50, "stage2_block2")])
 # what each stage outputs, for two sizes of pictures:
 
 # %%
-FEATURE_MAPS
+both_sizes = {side: rl.resnet50((side, side, 3), form="paper") for side in (224, 64)}
+rl.plots.feature_maps({f"{side}x{side}": model for side, model in both_sizes.items()})
 
 # %% [markdown]
 # Above for 224x224, below for 64x64, both to one scale (and the channels drawn shorter than they are, as the titles say). The channels are the
