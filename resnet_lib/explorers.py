@@ -24,13 +24,14 @@ import keras
 import matplotlib.image
 import numpy as np
 from keras import layers
+from matplotlib.ticker import NullLocator
 
 from . import blocks as parts
 from . import checks, cifar, datasets, inspection, plots, recipes
 from .schedules import ANNEALS
 
 DOTS = 100  # An inch.
-HEADING = 30  # Height of a heading in dots.
+HEADING, LEAST_WIDTH = 30, 700  # In dots: a heading's height, a figure's width.
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Control:
     Attributes:
         label: what stands beside it.
         options: function of the values of the controls before it -> what may be chosen.
-        slider: whether it is a slider; else a list, or a box to tick where it is True or False.
+        slider: whether it is a slider, its options numbers at equal distances; else it is a list,
+            or a box to tick where it is True or False.
     """
 
     label: str
@@ -169,25 +171,32 @@ class Shown:
 
 
 def _widget(ipywidgets, control, options, value):
-    """Make a control's widget."""
-    place = dict(style={"description_width": "initial"}, layout=ipywidgets.Layout(width="auto"))
+    """Make a control's widget: a box to tick, a slider or a list."""
+    place = dict(
+        description=control.label,
+        style={"description_width": "initial"},
+        layout=ipywidgets.Layout(width="auto", margin="2px 1.5em 2px 0"),
+    )
     if isinstance(value, bool):
-        widget = ipywidgets.Checkbox(value, description=control.label, indent=False, **place)
+        widget = ipywidgets.Checkbox(value, indent=False, **place)
     elif control.slider:
-        place["layout"].width = "20em"
-        widget = ipywidgets.SelectionSlider(
-            options=options, value=value, continuous_update=False, **place
-        )
+        place["layout"].width = "26em"
+        slider = ipywidgets.IntSlider if isinstance(value, int) else ipywidgets.FloatSlider
+        widget = slider(value=value, continuous_update=False, **place)
     else:
         widget = ipywidgets.Dropdown(options=options, value=value, **place)
-    widget.description = control.label
     _offer(widget, options, value)
     return widget
 
 
 def _offer(widget, options, value):
     """Give a widget other options and a value that is one of them; with one alone, it rests."""
-    if hasattr(widget, "options") and widget.options != tuple(options):
+    if hasattr(widget, "step"):
+        with widget.hold_trait_notifications():
+            widget.min, widget.max = options[0], options[-1]
+            widget.step, widget.value = options[1] - options[0], value
+        return
+    if hasattr(widget, "options"):
         widget.options = tuple(options)
     widget.value = value
     widget.disabled = len(options) == 1
@@ -220,17 +229,11 @@ def _apart():
         random.setstate(state)
 
 
-def _picture(model, name):
-    if hasattr(plots, "block"):
-        return plots.block(model, name)
-    return plots.feature_maps(model)
-
-
 @plots.styled
 def _stacked(heading, *figures):
     """Put figures one below the other in one, under a heading."""
     pictures = [_pixels(each) for each in figures]
-    width = max(each.shape[1] for each in pictures)
+    width = max(LEAST_WIDTH, *(each.shape[1] for each in pictures))
     height = sum(each.shape[0] for each in pictures) + HEADING
     fig = plots.Figure(figsize=(width / DOTS, height / DOTS))
     fig.alt = " ".join([f"{heading}.", *(each.alt for each in figures)])
@@ -266,9 +269,9 @@ NETWORK_KINDS = {
 
 
 def _depths(values):
-    """The depths to 56, and the paper's 110, that blocks of a kind make up."""
+    """The depths to the paper's 110 that blocks of a kind make up."""
     depths = cifar.valid_depths(NETWORK_KINDS[values["kind"]])
-    return [depth for depth in depths if depth <= 56 or depth == 110]
+    return depths[: depths.index(110) + 1]
 
 
 def _forms(values):
@@ -306,7 +309,7 @@ def draw_networks(
         Figure, with parameters and multiply-adds for one picture of 32x32x3 in its heading.
     """
     model = _network(kind, depth, form, shortcut)
-    maps, block = plots.feature_maps(model), _picture(model, "stage2_block1")
+    maps, block = plots.feature_maps(model), plots.block(model, "stage2_block1")
     counted = f"{inspection.count_parameters(model).total:,} parameters, "
     counted += f"{inspection.count_multiply_adds(model):,} multiply-adds"
     return _stacked(f"{model.name}, form {form}: {counted}", maps, block)
@@ -366,7 +369,7 @@ BLOCK_KINDS = {
     "pre-activation bottleneck": parts.preactivation_bottleneck_block,
     "plain": parts.basic_block,
 }
-WIDTHS = (16, 32, 64, 128, 256)
+WIDTHS = range(16, 257, 16)
 EXPANSION = 4
 
 
@@ -411,7 +414,7 @@ def draw_blocks(
     size = "x".join(str(side) for side in model.output.shape[1:])
     counted = f"{inspection.count_parameters(model).total:,} parameters, "
     counted += f"{inspection.count_multiply_adds(model):,} multiply-adds"
-    return _stacked(f"{kind} block: {size}, {counted}", _picture(model, "block"))
+    return _stacked(f"{kind} block: {size}, {counted}", plots.block(model, "block"))
 
 
 def tell_blocks(
@@ -421,7 +424,7 @@ def tell_blocks(
     model = _block(kind, channels, filters, strides, shortcut)
     branch = _block(kind, channels, filters, strides, "none")
     told = {
-        "shapes": " -> ".join(
+        "shapes": " to ".join(
             "x".join(str(side) for side in tensor.shape[1:])
             for tensor in (model.input, model.output)
         ),
@@ -452,7 +455,7 @@ BLOCKS = Explorer(
     {
         "kind": Control("block", lambda values: tuple(BLOCK_KINDS)),
         "channels": Control("channels that come in", lambda values: WIDTHS, slider=True),
-        "filters": Control("filters", lambda values: WIDTHS[:4], slider=True),
+        "filters": Control("filters", lambda values: WIDTHS[:8], slider=True),
         "strides": Control("strides", lambda values: (1, 2)),
         "shortcut": Control("shortcut", _block_shortcuts),
     },
@@ -472,9 +475,8 @@ def blocks(**first: Any) -> "plots.Figure | Shown":
 
 # Schedules
 
-RUNS = (5, 10, 15, 30, 60, 100, 150, 182, 200)
-PEAKS = (0.01, 0.03, 0.1, 0.3, 1.0)
-WARMUPS = (0.0, 0.1, 0.25, 0.4, 0.5, 0.75)
+RUNS = range(5, 201, 5)
+PEAKS = WARMUPS = tuple(number / 20 for number in range(1, 21))
 SCALES = ("share of the largest rate", "rate, logarithmic")
 
 
@@ -581,7 +583,7 @@ def schedules(**first: Any) -> "plots.Figure | Shown":
 
 # Signals
 
-DEPTHS = tuple(range(4, 21, 2))
+DEPTHS = range(4, 21, 2)
 PICTURES = 16
 REFERENCE = dict(depth=DEPTHS[-1], batch_norm=True, skip=True, zero_gamma=False)
 # One scale for all that can be chosen, so that curves can be compared from turn to turn.
@@ -702,6 +704,7 @@ def _axes_of_signals(axes):
     right.set(xlabel="layer", ylabel="norm of the gradient", xticks=range(2, DEPTHS[-1] + 1, 2))
     for ax in axes:
         ax.set(yscale="log", ylim=LIMITS)
+        ax.yaxis.set_minor_locator(NullLocator())  # They took half of the time to draw.
 
 
 def tell_signals(depth: int, batch_norm: bool, skip: bool, zero_gamma: bool) -> dict[str, str]:
