@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from . import probes
+from . import probes, watching
 from .core import (
     NOTHING_RETURNED,
     Exercise,
@@ -18,6 +18,7 @@ from .core import (
     expect_numbers,
     is_number,
     judge_numbers,
+    plain,
 )
 
 # Rates, as parts of the peak, and probabilities are compared after they are multiplied by this: so
@@ -31,9 +32,15 @@ _DROPPED = (
     "That counts full batches only. The last batch of an epoch is smaller, and a step like the "
     "others."
 )
+_UNEVEN = (
+    "That comes out with 351 steps an epoch, or with 351.56. The last, smaller batch is a whole "
+    "step: with 352 of them the run is through earlier."
+)
 _ALL_PICTURES = "That takes an epoch of 50,000 pictures. On how many of them does this run train?"
 _KEPT_APART = "That is an epoch of the 5,000 pictures that are not trained on."
+_NOT_THE_END = "So many epochs do not reach the end. How many steps has the whole run?"
 _BY_BATCH = "That divides steps by pictures: 128 is the size of a batch, not of an epoch."
+_THE_END = "That is the end of the run. When is the rate divided for the first time?"
 _SECOND = "By then the rate is divided for the second time."
 _STEPS = {
     351: _DROPPED,
@@ -51,28 +58,28 @@ _STEPS = {
 }
 _EPOCHS = {
     181: "So many epochs end before the last step: some steps are missing, and they need an epoch.",
-    183: _DROPPED,
+    183: _UNEVEN,
     163: _ALL_PICTURES,
     164: _ALL_PICTURES,
     165: _ALL_PICTURES,
-    90: "So many epochs do not reach the end. How many steps has the whole run?",
-    91: "So many epochs do not reach the end. How many steps has the whole run?",
-    136: "So many epochs do not reach the end. How many steps has the whole run?",
-    137: "So many epochs do not reach the end. How many steps has the whole run?",
+    90: _NOT_THE_END,
+    91: _NOT_THE_END,
+    136: _NOT_THE_END,
+    137: _NOT_THE_END,
     200: "That is the widely copied example's run. The paper counts steps.",
     500: _BY_BATCH,
 }
 _FIRST = {
     90: "So many epochs are over before that step, or: that counts from 0. Which one is under way, "
     "counted from 1?",
-    92: _DROPPED,
+    92: _UNEVEN,
     81: _ALL_PICTURES,
     82: _ALL_PICTURES,
     83: _ALL_PICTURES,
     136: _SECOND,
     137: _SECOND,
-    181: "That is the end of the run.",
-    182: "That is the end of the run.",
+    181: _THE_END,
+    182: _THE_END,
     250: _BY_BATCH,
     32_000: "That is the step. In which epoch is it?",
 }
@@ -85,10 +92,6 @@ _PARTS = (
 
 def judge_steps(answer):
     """Judge (steps of an epoch, epochs, epoch of the first division) of the paper's run."""
-    expect_numbers(answer, _WHAT)
-    for word, number, meaning in zip(_WHAT, answer, _PARTS, strict=True):
-        if not float(number).is_integer():
-            raise Wrong(f"{word}: received {described(number)}, no whole number. {meaning}")
     otherwise = (
         "How many batches do the pictures make that are trained on, the last, smaller one "
         "included?",
@@ -96,7 +99,14 @@ def judge_steps(answer):
         "64,000th must be in the last one.",
         "Which steps are in that epoch? The one after the 32,000th should be among them.",
     )
-    judge_numbers(answer, _WHAT, (352, 182, 91), (_STEPS, _EPOCHS, _FIRST), otherwise)
+    answer = plain(answer)
+    expect_numbers(answer, _WHAT)
+    wrong = (_STEPS, _EPOCHS, _FIRST)
+    parts = zip(_WHAT, answer, _PARTS, (352, 182, 91), wrong, otherwise, strict=True)
+    for word, number, meaning, *judged in parts:
+        if number % 1 != 0:
+            raise Wrong(f"{word}: received {described(number)}, no whole number. {meaning}")
+        judge_numbers((number,), (word,), *([each] for each in judged))
 
 
 # 06-rate: a line up, half a cosine down
@@ -111,6 +121,7 @@ PROBES = [(run // 40 * part, run) for run in _RUNS for part in _FORTIETHS]
 _STEP, _RUN = np.array(PROBES).T
 _WARM_UP = _RUN / 10
 _RISING = _STEP < _WARM_UP
+_ZERO = SCALE / PEAK * 5e-7  # A rate of 1e-6 is a floor that somebody wrote; rounding is less.
 _CLOCKS = {
     "tenth": _STEP / _WARM_UP,
     "tenth-from-1": (_STEP + 1) / _WARM_UP,
@@ -211,12 +222,31 @@ _PLACES = (
 )
 
 
+def rate(step, steps):
+    """Return the learning rate of a step, counted from 0, in a run of so many steps."""
+    warm_up = steps / 10
+    if step < warm_up:
+        return PEAK * step / warm_up
+    t = (step - warm_up) / (steps - warm_up)
+    return PEAK * (1 + np.cos(np.pi * t)) / 2
+
+
 def judge_rate(function):
     """Judge a function (step, steps) -> the learning rate, a number."""
     rates = SCALE / PEAK * np.array(_rates(function))
     if not probes.same(rates, follow_rate(RATE)):
         otherwise = _length_told(function) or _rates_told(rates)
         probes.judge_output(rates, RATE, RATE_MISTAKES, otherwise, follow_rate)
+    _judge_ends(rates)
+
+
+def _judge_ends(rates):
+    """Raise Wrong unless the rate is 0 at both ends, more exactly than elsewhere."""
+    at_ends = (_STEP == 0) | (_STEP == _RUN)
+    above = at_ends & (np.abs(rates) > _ZERO)
+    if above.any():
+        right = follow_rate(RATE)
+        raise Wrong(_floor_told(rates, right) or _place_told(np.where(above, rates, right), right))
 
 
 def follow_rate(line):
@@ -298,7 +328,9 @@ def _rates_told(rates):
     if np.ptp(rates) == 0:
         return f"the rate is {_shown(rates[0])} at each step of each run."
     return (
-        _top_told(rates, right, "")
+        _floor_told(rates, right)
+        or _share_told(rates)
+        or _top_told(rates, right, "")
         or _rise_told(rates, right)
         or _top_told(rates, right, "in the first tenth ", _RISING)
         or _top_told(rates, right, "after the first tenth ", ~_RISING)
@@ -314,8 +346,38 @@ def _top_told(rates, right, where, part=slice(None)):
     if factor == 0 or probes.same(rates, right) or not probes.same(rates / factor, right):
         return None
     top = f"its top is {_shown(SCALE * factor)}, not PEAK."
-    missing = " PEAK is missing." if np.isclose(factor * PEAK, 1) else ""
+    missing = " PEAK is missing." if np.isclose(factor * PEAK, 1) else f" (PEAK is {PEAK}.)"
     return f"{where}the shape is right, but {top}{missing}"
+
+
+def _floor_told(rates, right):
+    """Say that the rate stops, or is stretched to stop, above 0, or return None."""
+    floor = rates[_STEP == _RUN].min()
+    if not _ZERO < floor < SCALE:
+        return None
+    falling = ~_RISING
+    stretched = floor + (1 - floor / SCALE) * right
+    if probes.same(rates[falling], np.maximum(right, floor)[falling]):
+        what = f"the rate never falls below {_shown(floor)}"
+    elif probes.same(rates[falling], stretched[falling]):
+        what = f"the fall is stretched between PEAK and {_shown(floor)}"
+    else:
+        return None
+    begins = "" if probes.same(rates[_RISING], right[_RISING]) else " The line begins at 0, too."
+    return f"{what}. Asked for is a fall to 0, at `step == steps`.{begins}"
+
+
+def _share_told(rates):
+    """Say that the warm-up is another part of the run than a tenth, or return None."""
+    share = SCALE * (_STEP / _RUN)[1] / rates[1] if rates[1] > 0 else 0
+    if not 0.02 < share < 0.9:
+        return None
+    rise = _STEP / (share * _RUN)
+    fall = (1 + np.cos(np.pi * (_STEP / _RUN - share) / (1 - share))) / 2
+    found = SCALE * np.where(rise < 1, rise, fall)
+    if not probes.same(rates, found):
+        return None
+    return f"the warm-up takes {share:.3g} of the run. Asked for is a tenth of it."
 
 
 def _rise_told(rates, right):
@@ -346,7 +408,8 @@ def _one_length_told(rates, right):
 
 def _place_told(rates, right):
     """Say at which step the first wrong rate is, and what is there."""
-    first = np.flatnonzero(np.abs(rates - right) > probes.TOLERANCE)[0]
+    differences = np.abs(rates - right)
+    first = np.flatnonzero(differences >= min(probes.TOLERANCE, differences.max()))[0]
     step, steps = PROBES[first]
     place = next(text for until, text in _PLACES if step <= until * steps)
     return f"rate({step}, {steps}) is {_shown(rates[first])}. {place}"
@@ -367,7 +430,7 @@ _PREPROCESSED = (
 )
 _BLENDED = (
     "the pictures are averaged, and the model sees one blend of both. Asked for is the mean of "
-    "what it puts out for each."
+    "what it outputs for each."
 )
 FLIP_MISTAKES = {
     "upside-down model average": "the second picture is upside down. Which axis of (pictures, "
@@ -397,9 +460,9 @@ FLIP_MISTAKES = {
     "mean. Asked for is the ordinary one.",
     "mirror model geometric normalise": "this is the geometric mean of the two probabilities, made "
     "to add up to 1 again. Asked for is the ordinary one.",
-    "mirror model average softmax": "the mean goes through a softmax. The model puts out "
+    "mirror model average softmax": "the mean goes through a softmax. The model outputs "
     "probabilities already; a second softmax makes them nearly equal.",
-    "mirror model sum softmax": "the sum goes through a softmax. The model puts out probabilities "
+    "mirror model sum softmax": "the sum goes through a softmax. The model outputs probabilities "
     "already; a second softmax makes them nearly equal.",
     "mirror blend model": _BLENDED,
     "mirror blend-uint8 model": f"{_BLENDED} (And a sum of bytes begins again at 0 after 255.)",
@@ -457,10 +520,19 @@ _OTHER_STEPS = {
 }
 
 
+def both(model, pictures):
+    """Return the mean of a model's probabilities for pictures and for their mirror images."""
+    mirrored = pictures[:, :, ::-1]
+    return (model(pictures, training=False) + model(mirrored, training=False)) / 2
+
+
 def judge_flip(function):
     """Judge a function (model, pictures) -> probabilities, averaged with the mirror images'."""
-    found = SCALE * _probabilities_of(_averaged(function))
-    otherwise = _probabilities_told(found, follow_flip(FLIP))
+    model = probes.trained_model()
+    found = SCALE * _probabilities_of(_averaged(function, model))
+    otherwise = _calls_told(watching.seen_by(model)) or _probabilities_told(
+        found, follow_flip(FLIP)
+    )
     probes.judge_output(found, FLIP, FLIP_MISTAKES, otherwise, follow_flip)
 
 
@@ -496,14 +568,43 @@ def _run(model, y):
     return ops.reshape(found, (*y.shape[:-3], probes.CLASSES))
 
 
-def _averaged(function):
+def _averaged(function, model):
     try:
-        return call(function, probes.trained_model(), _pictures())
+        return call(function, model, _pictures())
     except Raised as reason:
         for shape, text in _FOUND.items():
             if f"found shape={shape}" in str(reason):
                 raise Wrong(f"{reason}. {text}") from None
         raise
+
+
+def _calls_told(calls):
+    """Say what the model got other than each picture and its mirror image, or return None."""
+    rows = [row for each in calls for row in each.values]
+    if not rows:
+        return None
+    if any(each.training for each in calls):
+        return FLIP_MISTAKES["mirror model-in-training average"]
+    pictures = _pictures().astype("float32")
+    views = {"the picture": pictures, "the mirror image": pictures[:, :, ::-1]}
+    foreign = sum(not any(_is_among(row, view) for view in views.values()) for row in rows)
+    if foreign:
+        return (
+            f"of the {len(rows)} pictures that the model gets, {foreign} are neither one of "
+            f"yours nor its mirror image. {'' if np.max(rows) > 3 else _PREPROCESSED}"
+        )
+    for what, view in views.items():
+        missing = sum(not _is_among(picture, rows) for picture in view)
+        if missing:
+            return (
+                f"for {missing} of {_BATCH} pictures the model never gets {what}. (A random flip "
+                "turns only some of them round.)"
+            )
+    return None
+
+
+def _is_among(picture, others):
+    return any(watching.same_picture(each, picture) for each in others)
 
 
 def _probabilities_of(value):
@@ -529,7 +630,7 @@ def _probabilities_told(found, right):
     return (
         f"{others} of {_BATCH} pictures get other probabilities than the mean of those that the "
         "model gives the picture and its mirror image. What does the model see, and what happens "
-        "to what it puts out?"
+        "to what it outputs?"
     )
 
 
@@ -539,9 +640,14 @@ EXERCISES = {
         level="easy",
         minutes=5,
         hints=(
-            "an epoch takes every training picture once, in batches of 128; what is left over at "
-            "its end is a batch, too. Then divide 64,000 and 32,000 by the steps of an epoch, and "
-            "ask which way to round.",
+            "a step is a batch. How many batches of 128 do the pictures make that this run trains "
+            "on? What is left over at the end of an epoch is a batch, too.",
+            "divide 64,000 and 32,000 by the steps of an epoch, and ask which way to round: an "
+            "epoch that is begun is needed; the epoch under way is one more than those that are "
+            "over.",
+            "45,000 / 128, rounded up, is an epoch. 64,000 by that, rounded up, are the epochs. "
+            "32,000 by that, rounded down, are over before the division; it happens in the next "
+            "one.",
         ),
         why="steps and epochs are two clocks, and the size of the training set says how fast one "
         "runs by the other: with all 50,000 pictures the same epochs would be 11 % more steps.",
@@ -551,23 +657,32 @@ EXERCISES = {
         level="medium",
         minutes=10,
         hints=(
-            "begin with `warm_up = steps / 10` and one `if`. After the warm-up, let t go from 0 "
-            "to 1 over the steps that are left; np.cos(np.pi * t) then goes from 1 to -1. Move and "
-            "stretch that until it goes from PEAK to 0.",
+            "begin with `warm_up = steps / 10` and one `if`: the line before it, the cosine after "
+            "it. Where are you on the line at `step`, as a part of the whole line?",
+            "after the warm-up, let t go from 0 to 1 over the steps that are left; np.cos(np.pi * "
+            "t) then goes from 1 to -1. Move and stretch that until it goes from PEAK to 0.",
+            "the line is PEAK times the step, divided by the warm-up. t is the steps since the "
+            "warm-up, divided by all that are left after it. A cosine with 1 added, halved, goes "
+            "from 1 to 0.",
         ),
         why="the schedule is stretched to the run, so the rate reaches 0 where the run ends, "
         "however many steps you can afford; a run that is broken off early misses that end.",
+        stand_in=rate,
     ),
     "06-flip": Exercise(
         judge_flip,
         level="medium",
         minutes=8,
         hints=(
-            "the axes are (pictures, height, width, colours). A step of -1 in a slice turns an "
-            "axis round: [::-1] the first one. Which one leads from left to right? Call the model "
-            "on both, then take the mean.",
+            "the axes are (pictures, height, width, colours). Which one leads from left to right?",
+            "a step of -1 in a slice turns an axis round: [::-1] the first one. Call the model on "
+            "the pictures and on the mirror images, then take the mean.",
+            "the mirror images are the pictures with the third axis turned round, the first two "
+            "as they are. Add the two outputs of the model, in inference mode, and divide the sum "
+            "by 2; mind the parentheses.",
         ),
         why="the mean of two looks at a picture often beats one, and costs twice the time; an "
         "accuracy that was measured in this way must say so.",
+        stand_in=both,
     ),
 }
