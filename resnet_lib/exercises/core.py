@@ -1,19 +1,26 @@
 """What all exercises share: how an answer is read, judged and spoken of."""
 
+import collections
+import ctypes
+import itertools
 import math
 import numbers
 import random
 import re
 import reprlib
 import textwrap
+import threading
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 WIDTH = 88
+SECONDS = 20
 NOTHING_RETURNED = "your function returns nothing. Write its body, up to `return`."
 
 
@@ -22,7 +29,8 @@ class Exercise:
     """An exercise.
 
     Attributes:
-        judge: function of the answer; returns nothing if it is right, raises NotDone or Wrong.
+        judge: function of the answer; raises NotDone or Wrong. If the answer is right, it returns
+            nothing, or a sentence for what is right in a way of its own: "a variant: …".
         level: "easy", "medium" or "hard".
         minutes: how long it takes somebody who meets the matter for the first time.
         hints: one to three, each further than the one before.
@@ -51,20 +59,24 @@ class Raised(Wrong):
     """The reader's function raised an error; the message repeats it."""
 
 
+class TookTooLong(BaseException):
+    """The time is over. No Exception, so that the reader's `except Exception` lets it pass."""
+
+
 def verdict(exercise, name, answer):
-    """Return what is to be printed about an answer; never raise."""
+    """Return what is to be printed about an answer; never raise, but KeyboardInterrupt."""
     try:
         if is_undone(answer):
             raise NotDone("replace `...` by your answer.")
-        with undisturbed_random_state():
-            exercise.judge(answer)
+        with undisturbed():
+            note = within(SECONDS, exercise.judge, answer)
     except NotDone as reason:
         return told("not done yet", f'{reason} A hint: rl.exercises.hint("{name}")')
     except Wrong as reason:
         return told("look again", f"{reason}")
     except Exception as error:  # Whatever a strange answer does, its reader needs a sentence.
         return told("look again", f"{described(answer)} cannot be judged: {error_told(error)}")
-    return told("correct", exercise.why)
+    return told("correct", f"{note} {exercise.why}" if note else exercise.why)
 
 
 def told(label, text):
@@ -79,17 +91,90 @@ def is_undone(answer):
     return answer is None or any(part is ... for part in parts)
 
 
+def within(seconds, function, *args):
+    """Return what a function returns, or raise Wrong if that takes more than so many seconds.
+
+    It stops whatever runs in Python, in any thread; one long operation of a library is stopped
+    at its end.
+    """
+    finished = threading.Event()
+    alarm = threading.Thread(
+        target=_interrupt, args=(threading.get_ident(), finished, seconds), daemon=True
+    )
+    try:
+        alarm.start()
+        return function(*args)
+    except TookTooLong:
+        raise Wrong(
+            f"your answer took longer than {seconds:g} s, and was stopped. Does every loop in it "
+            "come to an end?"
+        ) from None
+    finally:
+        for _ in range(2):  # The alarm may go off in these very lines, once.
+            try:
+                finished.set()
+                alarm.join()
+                _raise_in(threading.get_ident(), None)
+                break
+            except TookTooLong:
+                continue
+
+
+def _interrupt(thread, finished, seconds):
+    """Raise TookTooLong in a thread, again and again, unless it is finished in time."""
+    while not finished.wait(seconds):
+        _raise_in(thread, ctypes.py_object(TookTooLong))
+        seconds = 1  # Again: an exception in a destructor, for one, is lost.
+
+
+def _raise_in(thread, error):
+    """Have an exception raised in a thread; None takes back what has not been raised yet."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
+
+
 @contextmanager
-def undisturbed_random_state():
-    """Seed Python's and NumPy's generators and give them back as they were."""
+def undisturbed():
+    """Judge with Keras' own settings and seeded generators; give back what the reader has set."""
     kept = random.getstate(), np.random.get_state()
     random.seed(0)
     np.random.seed(0)
     try:
-        yield
+        with _settings_of_keras(), _state_of_keras():
+            yield
     finally:
         random.setstate(kept[0])
         np.random.set_state(kept[1])
+
+
+@contextmanager
+def _settings_of_keras():
+    kept = keras.config.floatx(), keras.config.image_data_format()
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(kept[0])
+        keras.config.set_image_data_format(kept[1])
+
+
+@contextmanager
+def _state_of_keras():
+    """Without the reader's policy, with layers named from the beginning and random numbers anew."""
+    # Keras has no public way to say that no policy is set, nor to give the other two back.
+    fresh = {
+        "dtype_policy": None,
+        "object_name_uids": collections.defaultdict(int),
+        "global_seed_generator": None,
+    }
+    kept = {name: global_state.get_global_attribute(name) for name in fresh}
+    try:
+        for name, value in fresh.items():
+            global_state.set_global_attribute(name, value)
+        yield
+    finally:
+        for name, value in kept.items():
+            global_state.set_global_attribute(name, value)
 
 
 # Speaking of answers
@@ -153,6 +238,16 @@ def is_number(value):
     return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 
+def plain(value):
+    """Return an array or tensor of one axis or none as Python's numbers, all else as it is."""
+    if type(value) in (tuple, list):
+        return type(value)(map(plain, value))
+    is_array = isinstance(value, np.ndarray) or keras.ops.is_tensor(value)
+    if not is_array or isinstance(value, keras.KerasTensor) or len(value.shape) > 1:
+        return value
+    return keras.ops.convert_to_numpy(value).tolist()
+
+
 def expect_number(answer):
     """Raise Wrong unless an answer is a number."""
     if not is_number(answer):
@@ -183,6 +278,7 @@ def judge_number(answer, right, wrong, otherwise):
     Raises:
         Wrong: if the answer is not `right`.
     """
+    answer = plain(answer)
     expect_number(answer)
     if not close(answer, right):
         meanings = [text for number, text in wrong.items() if close(answer, number)]
@@ -202,9 +298,40 @@ def judge_numbers(answer, what, right, wrong, otherwise):
     Raises:
         Wrong: for the first number that is not right.
     """
+    answer = plain(answer)
     expect_numbers(answer, what)
     for word, *arguments in zip(what, answer, right, wrong, otherwise, strict=True):
         try:
             judge_number(*arguments)
         except Wrong as reason:
             raise Wrong(f"{word}: {reason}") from None
+
+
+def numbers_meant(count, mistakes):
+    """Return what wrong numbers mean: of one mistake, and of any two together.
+
+    Args:
+        count: function of the parts, all with the right values as defaults; returns the number.
+        mistakes: list of (what the number does, why that is wrong, dict of wrong parts), such as
+            ("forgets the skip", "The skip is a path, too.", {"skip": 0}).
+
+    Returns:
+        Dict, number -> text. Where more than one mistake leads to a number, its text says so.
+    """
+    ways = {}
+    for chosen in [*itertools.combinations(mistakes, 1), *itertools.combinations(mistakes, 2)]:
+        wrong = {part: value for *_, changed in chosen for part, value in changed.items()}
+        number = count(**wrong)
+        others = [count(), *(count(**changed) for *_, changed in chosen[:-1] + chosen[1:])]
+        separate = len(wrong) == sum(len(changed) for *_, changed in chosen)
+        if separate and not any(close(number, other) for other in others):
+            ways.setdefault(number, {}).setdefault(tuple(sorted(wrong.items())), chosen)
+    return {number: _meaning(list(chosen.values())) for number, chosen in ways.items()}
+
+
+def _meaning(ways):
+    """Return a text for the mistakes that lead to one number; why each is one, if it is clear."""
+    does = [" and ".join(what for what, *_ in way) for way in ways]
+    if len(ways) > 1:
+        return f"That {', or it '.join(does)}: the number is the same. Look at each part."
+    return " ".join([f"That {does[0]}.", *dict.fromkeys(reason for _, reason, _ in ways[0])])

@@ -1,11 +1,13 @@
 """The exercises of notebook 01, skip connections."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import KerasTensor, layers, ops
 
 from . import probes
-from .core import Exercise, Wrong, described, judge_number
+from .core import Exercise, Wrong, described, guarded, judge_number
 
 # 01-residual
 
@@ -50,7 +52,7 @@ RESIDUAL_MISTAKES = {
     "relu = branch + relu": _RELU_ON_SKIP,
     "skip-relu branch +": _RELU_ON_SKIP,
     "skip-relu branch + relu": _RELU_ON_SKIP,
-    "skip-relu branch relu +": f"each of the two has its own ReLU. {_RELU_FIRST}",
+    "skip-relu branch relu +": f"each of the two has its own ReLU: {_RELU_FIRST}",
     "+ branch": "`x` is added to itself before the branch. The skip leads around the branch.",
     "+ branch relu": "`x` is added to itself before the branch. The skip leads around the branch.",
 }
@@ -66,19 +68,29 @@ def judge_residual(function):
     dense, calls = _branch(), []
 
     def branch(x):
-        calls.append(x)
+        calls.append(isinstance(x, KerasTensor))
         return dense(x)
 
-    x = keras.Input(_SHAPE)
-    model = probes.as_model(function, x, branch)
-    _judge_calls(len(calls))
+    model = probes.as_model(function, keras.Input(_SHAPE), branch)
+    _judge_calls(calls)
     _judge_residual_shape(tuple(model.output.shape[1:]))
-    pictures = np.random.default_rng(0).normal(size=(2, *_SHAPE)).astype("float32")
-    output = ops.convert_to_numpy(model(pictures))
-    judge = dict(right=RESIDUAL, wrong=RESIDUAL_MISTAKES, otherwise=_RESIDUAL_UNKNOWN)
+    _judge_parts(model, dense)
+    x = _pictures()
+    output = ops.convert_to_numpy(guarded(model, x, training=False))
+    wrong = {**RESIDUAL_MISTAKES, **probes.other_activations(RESIDUAL)}
     probes.judge_output(
-        output, **judge, compute=lambda line: follow_residual(line, pictures, dense)
+        output, RESIDUAL, wrong, _RESIDUAL_UNKNOWN, lambda line: follow_residual(line, x, dense)
     )
+    _judge_training(model, dense, output)
+
+
+def residual(x: KerasTensor, branch: Callable) -> KerasTensor:
+    """Return the ReLU of branch and skip, which have the shape of `x`."""
+    return layers.ReLU()(layers.Add()([branch(x), x]))
+
+
+def _pictures():
+    return np.random.default_rng(0).normal(scale=3, size=(2, *_SHAPE)).astype("float32")
 
 
 def follow_residual(line, pictures, branch):
@@ -96,12 +108,71 @@ def _branch():
 
 
 def _judge_calls(calls):
-    if calls == 0:
+    """Judge by a list with an entry for each call: whether it is one in the function itself."""
+    if not calls:
         raise Wrong(
             "`branch` is never called: nothing is learned. It is a function; call it on `x`."
         )
-    if calls > 1:
-        raise Wrong(f"`branch` is called {calls} times. One branch, one call: keep its result.")
+    if sum(calls) > 1:  # In a layer of the reader's, Keras calls it as often as it likes.
+        raise Wrong(
+            f"`branch` is called {sum(calls)} times. One branch, one call: keep its result."
+        )
+
+
+def _judge_parts(model, dense):
+    others = [type(part).__name__ for part in probes.owners(model) if part is not dense]
+    if others:
+        raise Wrong(
+            f"your function adds layers with weights: {', '.join(others)}. The skip hands on `x` "
+            "as it is, and all that is learned is in `branch`: skip and branch are added as they "
+            "come."
+        )
+
+
+_SKIP_CUT = (
+    "no gradient passes through the skip. Forwards the block is right, but the way back is what "
+    "the skip is for: the gradient gets past each block unchanged. Is there a stop_gradient?"
+)
+_BRANCH_CUT = (
+    "no gradient passes through the branch. Forwards the block is right, but the branch never "
+    "learns, or hands nothing on to the blocks before. Is there a stop_gradient?"
+)
+RESIDUAL_CUTS = {
+    "branch skip-cut + relu": _SKIP_CUT,
+    "branch cut + relu": _BRANCH_CUT,
+    "branch + cut relu": "no gradient passes through the block: whatever stands before it never "
+    "learns. Is there a stop_gradient around the sum, or around what you return?",
+}
+
+
+def _judge_training(model, dense, output):
+    """Judge what only differs in training, and the gradient."""
+    if not probes.same(probes.training_output(model, _pictures()), output):
+        raise Wrong(
+            "in inference the block is right, in training it computes something else. Is there a "
+            "layer that only acts in training?"
+        )
+    start = dense.get_weights()
+
+    def changes(line):
+        dense.set_weights(start)
+        x = keras.Input(_SHAPE)
+        return probes.changes(keras.Model(x, probes.drawn(line, x, branch=dense)))
+
+    found = probes.changes(model)
+    if not probes.same_changes(found, changes(RESIDUAL)):
+        cuts = [
+            text
+            for line, text in RESIDUAL_CUTS.items()
+            if probes.same_changes(found, changes(line))
+        ]
+        raise Wrong([*cuts, _OTHER_GRADIENT][0])
+
+
+_OTHER_GRADIENT = (
+    "forwards the block is right, but its gradient is another one than that of branch and skip. "
+    "Does something stop or scale it?"
+)
 
 
 def _judge_residual_shape(shape):
@@ -119,9 +190,11 @@ def _judge_residual_shape(shape):
 # 01-gradient
 
 GRADIENTS = {
-    -0.3: "That is the gradient of the branch alone: you forgot the path through the skip.",
+    -0.3: "That is the gradient of the branch alone: you forgot the path through the skip. (Or the "
+    "product of both: y is a sum.)",
     1: "That is the gradient of the skip alone: you forgot the path through the branch.",
-    0.3: "That is the branch's gradient without its sign, and without the path through the skip.",
+    0.3: "That is the branch's gradient without its sign, and without the path through the skip. "
+    "(Or the product of both, without its sign: y is a sum.)",
     1.3: "The branch's gradient is negative: mind its sign.",
     -1.3: "The branch's gradient is negative, the skip's is not: what is dx/dx?",
     -0.7: "The size is right, the sign is not: which of the two paths is the stronger?",
@@ -192,9 +265,14 @@ EXERCISES = {
         level="easy",
         minutes=5,
         hints=(
-            "call `branch` on `x` and keep the result. layers.Add() takes a list of two tensors. "
-            "Then ask: what is the one thing that still has to happen to the sum?",
+            "call `branch` on `x` and keep the result. What two things have to happen to it and "
+            "to `x` then, and in which order?",
+            "layers.Add() takes a list of two tensors: what the branch returned, and `x`. Then "
+            "ask: what is the one thing that still has to happen to the sum?",
+            "three lines: y is what `branch` makes of `x`; y becomes what layers.Add() makes of "
+            "the list of y and `x`; what you return is layers.ReLU() called on that sum.",
         ),
+        stand_in=residual,
         why="with a branch of zeros this block hands on `x`, but for its negative values: more "
         "layers need not make a network worse.",
     ),
@@ -203,8 +281,10 @@ EXERCISES = {
         level="easy",
         minutes=3,
         hints=(
+            "y has two terms. Along how many paths does a change of x reach y?",
             "differentiate x and F(x) each, then add. What is the derivative of x with respect "
             "to x?",
+            "dy/dx = dx/dx + dF/dx. The first is 1; the second is given, with its sign.",
         ),
         why="the skip adds 1 to every block's gradient, so the product over many blocks does not "
         "vanish only because the branches' gradients are small.",
@@ -214,8 +294,11 @@ EXERCISES = {
         level="medium",
         minutes=4,
         hints=(
-            "in a skip each number of `x` meets exactly one number of the branch. Beware of pairs "
-            "that Keras adds nevertheless.",
+            "in a skip each number of `x` meets exactly one number of the branch. What must hold "
+            "of the two shapes?",
+            "compare height, width and channels one by one. Beware of pairs that Keras adds "
+            "nevertheless: it repeats an axis of length 1 until it fits.",
+            "look for the pairs in which all three numbers agree. There are two.",
         ),
         why="Keras' Add also broadcasts, so a wrong skip can run without an error; compare the "
         "shapes yourself.",

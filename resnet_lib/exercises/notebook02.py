@@ -1,46 +1,86 @@
 """The exercises of notebook 02, identity and projection blocks."""
 
-from . import probes
-from .core import Exercise, judge_number, judge_numbers
+from keras import KerasTensor
+
+from .. import blocks
+from . import blockprobes
+from .core import Exercise, Wrong, described, judge_number, judge_numbers, numbers_meant
 
 # 02-parameters: a basic block from 32 to 64 channels, no conv bias, projection with BN
 
 _FIRST, _SECOND, _PROJECTION = 3 * 3 * 32 * 64, 3 * 3 * 64 * 64, 1 * 1 * 32 * 64
-_KERNELS = _FIRST + _SECOND + _PROJECTION
-_SCALE_AND_SHIFT = 2 * 64
-_BIASES = 3 * 64
-PARAMETERS = _KERNELS + 3 * _SCALE_AND_SHIFT
-_MOVING = 3 * _SCALE_AND_SHIFT
+_EXAMPLE = 14528
+
+
+def count_parameters(
+    first=_FIRST, second=_SECOND, projection=_PROJECTION, norms=3, per_channel=2, biases=0
+):
+    """Return the block's parameters: of three kernels, of batch normalisations, of biases."""
+    kernels = [kernel for kernel in (first, second, projection) if kernel]
+    return sum(kernels) + 64 * (norms * per_channel + biases * len(kernels))
+
+
+PARAMETERS = count_parameters()
 _STRIDE = (
-    "That counts fewer weights because of the stride. A kernel has the same weights wherever and "
-    "however often it is applied: a stride changes the output's size, not the kernel's."
+    "A kernel has the same weights wherever and however often it is applied: a stride changes the "
+    "output's size, not the kernel's."
 )
 _SQUARE = (
-    "That has two 3x3 kernels of one size. How many channels go into the first, and the second?"
+    "Those are two 3x3 kernels of one size. How many channels go into the first, and the second?"
 )
-PARAMETER_MISTAKES = {
-    _FIRST + _SECOND + 2 * _SCALE_AND_SHIFT: "That forgets the projection: its kernel and its "
-    "batch normalisation.",
-    _FIRST
-    + _SECOND: "That counts the two 3x3 kernels only: no projection, no batch normalisation.",
-    PARAMETERS
-    - _SCALE_AND_SHIFT: "That forgets the batch normalisation that follows the projection.",
-    PARAMETERS - _PROJECTION: "That forgets the kernel of the projection.",
-    _KERNELS: "That forgets batch normalisation: each has a scale and a shift for each channel.",
-    _KERNELS + 3 * 64: "That counts one number a channel for each batch normalisation. How many "
-    "does it learn?",
-    PARAMETERS + _MOVING: "That counts the moving mean and variance too. They are measured, not "
-    "trained.",
-    PARAMETERS + _BIASES: "That counts a bias for each channel of each convolution; these "
-    "convolutions have none.",
-    PARAMETERS + _MOVING + _BIASES: "That counts biases, which these convolutions do not have, and "
-    "the moving statistics, which are not trained.",
-    PARAMETERS - _FIRST + _FIRST // 4: _STRIDE,
-    PARAMETERS - _FIRST - _PROJECTION + (_FIRST + _PROJECTION) // 4: _STRIDE,
-    2 * _SECOND + _PROJECTION + 3 * _SCALE_AND_SHIFT: _SQUARE,
-    2 * _FIRST + _PROJECTION + 3 * _SCALE_AND_SHIFT: _SQUARE,
-    PARAMETERS - _PROJECTION + _FIRST: "That counts the projection as a 3x3 convolution.",
-    14528: "That is the block from 16 to 32 channels, the notebook's example.",
+PARAMETER_MISTAKES = (
+    (
+        "forgets the projection",
+        "A projection has a kernel and a batch normalisation.",
+        {"projection": 0, "norms": 2},
+    ),
+    ("forgets the kernel of the projection", "It is a convolution, too.", {"projection": 0}),
+    (
+        "forgets the batch normalisation that follows the projection",
+        "Each of the three convolutions has one.",
+        {"norms": 2},
+    ),
+    (
+        "forgets batch normalisation",
+        "Each has a scale and a shift for each channel.",
+        {"norms": 0},
+    ),
+    (
+        "counts one number a channel for each batch normalisation",
+        "How many does a batch normalisation learn for a channel?",
+        {"per_channel": 1},
+    ),
+    (
+        "counts the moving mean and variance too",
+        "They are measured, not trained.",
+        {"per_channel": 4},
+    ),
+    (
+        "counts a bias for each channel of each convolution",
+        "These convolutions have no biases.",
+        {"biases": 1},
+    ),
+    (
+        "counts fewer weights in the first kernel because of the stride",
+        _STRIDE,
+        {"first": _FIRST // 4},
+    ),
+    (
+        "counts fewer weights in the projection because of the stride",
+        _STRIDE,
+        {"projection": _PROJECTION // 4},
+    ),
+    ("takes 64 channels into both 3x3 kernels", _SQUARE, {"first": _SECOND}),
+    ("takes 32 channels into both 3x3 kernels", _SQUARE, {"second": _FIRST}),
+    (
+        "counts the projection as a 3x3 convolution",
+        "A projection looks at one pixel.",
+        {"projection": _FIRST},
+    ),
+)
+PARAMETER_MEANINGS = {
+    **numbers_meant(count_parameters, PARAMETER_MISTAKES),
+    _EXAMPLE: "That is the block from 16 to 32 channels, the notebook's example.",
 }
 
 
@@ -50,7 +90,7 @@ def judge_parameters(answer):
         "Count three kernels, side * side * channels in * channels out, then three batch "
         "normalisations. Which of these parts is another in yours?"
     )
-    judge_number(answer, PARAMETERS, PARAMETER_MISTAKES, otherwise)
+    judge_number(answer, PARAMETERS, PARAMETER_MEANINGS, otherwise)
 
 
 # 02-identity-block
@@ -63,6 +103,10 @@ _ADDED_LATE = (
 _NO_INNER_RELU = (
     "there is no ReLU between the two convolutions. With nothing but linear layers between them, "
     "they are one linear layer."
+)
+_BEGINS_LATE = (
+    "the skip begins after the first convolution. It begins at the block's input: keep `x` in a "
+    "variable of its own."
 )
 _NO_LAST_RELU = "there is no ReLU after the addition."
 _NO_SKIP = "`x` is not added: this is a plain block, without a skip."
@@ -80,16 +124,32 @@ IDENTITY_MISTAKES = {
     "follows the convolution, and the ReLU follows it.",
     "conv relu bn conv relu bn +": "batch normalisation comes after the ReLU, twice, and the sum "
     "goes through no ReLU.",
+    "conv relu bn conv relu bn + relu": "each convolution is followed by a ReLU at once, and batch "
+    "normalisation comes after it. (The argument `activation` of Conv2D does that.)",
+    "conv bn relu conv relu bn + relu": "in the second half, batch normalisation comes after a "
+    "ReLU. There is none between the second convolution and the addition.",
     "conv bn relu conv + bn relu": "the skip is added before the second batch normalisation, "
     "which then rescales `x`, too. The skip would not be an identity any more.",
-    "conv bn relu = conv bn + relu": "the skip begins after the first convolution. It begins at "
-    "the block's input: keep `x` in a variable of its own.",
+    "conv bn relu conv bn + bn relu": "a third batch normalisation acts on the sum, and rescales "
+    "`x`, too. The number of batch normalisations is 2: both on the branch.",
+    "conv bn relu conv bn + relu bn": "a third batch normalisation comes after the last ReLU, so "
+    "that `x` does not leave the block as the skip handed it on. The number of batch "
+    "normalisations is 2: both on the branch.",
+    "conv bn relu conv bn skip-bn + relu": "the skip has a batch normalisation of its own, so that "
+    "it does not hand on `x` itself. The number of batch normalisations is 2: both on the branch.",
+    "conv = bn relu conv bn + relu": _BEGINS_LATE,
+    "conv bn = relu conv bn + relu": _BEGINS_LATE,
+    "conv bn relu = conv bn + relu": _BEGINS_LATE,
     "bn relu conv bn relu conv +": "this is the pre-activation order of notebook 04. Here each "
     "convolution comes first, and the last ReLU after the addition.",
+    "bn relu conv bn relu conv + relu": "batch normalisation and ReLU come before each "
+    "convolution, as in notebook 04. Here each convolution comes first.",
     "skip-relu conv bn relu conv bn + relu": "the skip goes through a ReLU of its own. It must "
     "hand on `x` itself.",
     "conv bn relu conv bn * relu": "the skip is multiplied with the branch. It must be added.",
     "conv bn relu conv bn - relu": "the skip is subtracted. It must be added.",
+    "conv bn relu conv bn mean relu": "skip and branch are averaged. Each skip would halve `x`: "
+    "add them.",
 }
 _IDENTITY_UNKNOWN = (
     "the parts are right, but with the same weights the output is not that of the block. Compare "
@@ -99,8 +159,13 @@ _IDENTITY_UNKNOWN = (
 
 def judge_identity_block(function):
     """Judge a function (x, filters, name) -> basic identity block without biases."""
-    after = "one after each convolution"
-    probes.judge_block(function, IDENTITY_BLOCK, IDENTITY_MISTAKES, _IDENTITY_UNKNOWN, after)
+    judged = (IDENTITY_BLOCK, IDENTITY_MISTAKES, _IDENTITY_UNKNOWN)
+    return blockprobes.judge_block(function, *judged, "one after each convolution")
+
+
+def identity_block(x: KerasTensor, filters: int, name: str) -> KerasTensor:
+    """Return the output of the library's basic block; it has the shape of `x`."""
+    return blocks.basic_block(x, filters, name=name)
 
 
 # 02-bottleneck-shape: bottleneck_block(filters=128, strides=2) on (32, 32, 256)
@@ -123,8 +188,9 @@ _CHANNELS = {
 
 def judge_bottleneck_shape(answer):
     """Judge the output shape of a bottleneck block."""
-    if isinstance(answer, tuple | list) and len(answer) == 4:
-        answer = answer[1:]  # With the batch, as Keras shows it.
+    answer = _without_batch(answer)
+    if isinstance(answer, tuple | list) and tuple(answer) == (512, 16, 16):
+        raise Wrong(f"received {described(answer)}. The numbers are right; the channels come last.")
     side = "Height and width depend on the stride alone."
     channels = "The last convolution has `expansion * filters` channels; see its default."
     judge_numbers(
@@ -136,14 +202,33 @@ def judge_bottleneck_shape(answer):
     )
 
 
+def _without_batch(answer):
+    """Return a shape without its first part, if there are four: Keras shows None, the batch."""
+    if not isinstance(answer, tuple | list) or len(answer) != 4:
+        return answer
+    if answer[0] is not None:
+        raise Wrong(
+            f"received {described(answer)}. Asked for are three numbers: (height, width, "
+            "channels). A fourth, in front, is that of the pictures in a batch: None, as the "
+            "block takes any number of them."
+        )
+    return answer[1:]
+
+
 EXERCISES = {
     "02-parameters": Exercise(
         judge_parameters,
         level="easy",
         minutes=5,
         hints=(
-            "list the layers: two 3x3 convolutions and a 1x1 projection, each followed by batch "
-            "normalisation. A kernel has side * side * channels in * channels out weights.",
+            "list the layers first: what stands on the branch, what on the shortcut? Then count "
+            "the weights of each.",
+            "two 3x3 convolutions and a 1x1 projection, each followed by batch normalisation. A "
+            "kernel has side * side * channels in * channels out weights; only two of the three "
+            "take 32 channels.",
+            "3 * 3 * 32 * 64 for the first kernel, 3 * 3 * 64 * 64 for the second, 1 * 1 * 32 * 64 "
+            "for the projection; and two numbers a channel for each of three batch "
+            "normalisations. Add them up.",
         ),
         why="nearly all of the block's parameters are in the two 3x3 kernels; a projection costs "
         "little.",
@@ -153,9 +238,16 @@ EXERCISES = {
         level="medium",
         minutes=10,
         hints=(
-            "keep `x` for later and work on `y`. Biases: none. The order is conv - BN - ReLU - "
-            "conv - BN, then the addition, then the last ReLU.",
+            "keep `x` for later and work on `y`. What has to hold so that `x` can be added to it "
+            "in the end: which padding, which stride, how many filters?",
+            "the order is conv - BN - ReLU - conv - BN, then the addition, then the last ReLU. "
+            "Biases: none. All layers are made inside the function, with names of their own.",
+            "seven layers, each called on what the one before returned: Conv2D(filters, 3, "
+            'padding="same", use_bias=False), BatchNormalization, ReLU, the same Conv2D once more, '
+            "BatchNormalization; Add takes the list of `x` and what you have; ReLU, and return it. "
+            'Names: f"{name}_conv1", f"{name}_bn1" and so on.',
         ),
+        stand_in=identity_block,
         why="this block, stacked, is all that a CIFAR ResNet has between its stem and its head, "
         "but for two projection blocks.",
     ),
@@ -164,8 +256,12 @@ EXERCISES = {
         level="easy",
         minutes=3,
         hints=(
-            "follow the three convolutions: 1x1, 3x3, 1x1. One of them has the stride; the last "
-            "one has more channels than `filters`.",
+            "follow the three convolutions: 1x1, 3x3, 1x1. Which of them changes height and "
+            "width, and which the channels?",
+            "one of them has the stride of 2; all are padded, so nothing else changes height and "
+            "width. The last one has more channels than `filters`.",
+            "height and width are halved once. The channels are `expansion` times `filters`, and "
+            "`expansion` is 4 where nothing else is said.",
         ),
         why="a bottleneck computes its 3x3 convolution on few channels and hands on four times as "
         "many.",

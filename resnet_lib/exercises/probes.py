@@ -1,28 +1,28 @@
-"""Run the reader's block and find out which block it is.
+"""Run what the reader wrote and find out what it computes.
 
-A block is written here as a line of steps, from its input to its output: `conv bn relu conv bn +
-relu`. The reader's block gets the weights of such lines; if its output is that of a wrong line, the
-misconception is known, however the code is written.
+What it computes is written here as a line of steps, from input to output: `conv bn relu conv bn +
+relu`. If the reader's output is that of a wrong line, the misconception is known, however the code
+is written. What differs in training only is seen in a step of training: it changes the weights
+in another way.
 
-Steps: `conv` and `bn` take the next weights; `+`, `-`, `*` and `mean` combine with the
-skip, which is the block's input, or what was there at `=`; `skip-relu` is a ReLU on the skip alone.
+Steps: `+`, `-`, `*` and `mean` combine with the skip, which is the input, or what was there at
+`=`; `skip-relu` is a ReLU on the skip alone; `cut` lets no gradient pass.
 
 At the end: a small trained model and its pictures, for what is done with a model.
 """
 
-import re
+import warnings
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from .core import Raised, Wrong, call, described, guarded
+from . import watching
+from .core import Wrong, call, described, guarded
 
-SIDE, FILTERS = 12, 4
 TOLERANCE = (
     1e-2  # Wider than what another epsilon changes, narrower than what a misconception does.
 )
-_EPSILON = 1e-3
 
 _COMBINE = {
     "+": lambda y, skip: y + skip,
@@ -30,6 +30,21 @@ _COMBINE = {
     "*": lambda y, skip: y * skip,
     "mean": lambda y, skip: (y + skip) / 2,
 }
+ACTIVATIONS = {
+    "relu": ops.relu,
+    "relu6": ops.relu6,
+    "leaky-0.01": lambda y: ops.leaky_relu(y, 0.01),
+    "leaky-0.1": lambda y: ops.leaky_relu(y, 0.1),
+    "leaky-0.2": lambda y: ops.leaky_relu(y, 0.2),
+    "leaky-0.3": lambda y: ops.leaky_relu(y, 0.3),
+    "elu": ops.elu,
+    "gelu": ops.gelu,
+    "silu": ops.silu,
+    "softplus": ops.softplus,
+    "sigmoid": ops.sigmoid,
+    "tanh": ops.tanh,
+}
+_BUILT_IN = {**ACTIVATIONS, "cut": ops.stop_gradient}
 
 
 def follow(line, x, **steps):
@@ -43,17 +58,22 @@ def follow(line, x, **steps):
     Returns:
         numpy array.
     """
-    skip = y = ops.convert_to_tensor(x)
+    return ops.convert_to_numpy(drawn(line, ops.convert_to_tensor(x), **steps))
+
+
+def drawn(line, x, **steps):
+    """Return the tensor that a line of steps makes of the tensor `x`, a Keras tensor, too."""
+    skip, y, steps = x, x, {**_BUILT_IN, **steps}
     for step in line.split():
         if step == "=":
             skip = y
-        elif step == "skip-relu":
-            skip = ops.relu(skip)
+        elif step.startswith("skip-"):
+            skip = steps[step.removeprefix("skip-")](skip)
         elif step in _COMBINE:
             y = _COMBINE[step](y, skip)
         else:
-            y = ops.relu(y) if step == "relu" else steps[step](y)
-    return ops.convert_to_numpy(y)
+            y = steps[step](y)
+    return y
 
 
 def same(output, other):
@@ -62,7 +82,7 @@ def same(output, other):
 
 
 def judge_output(output, right, wrong, otherwise, compute):
-    """Judge what a block puts out.
+    """Judge an output.
 
     Args:
         output: numpy array.
@@ -81,6 +101,25 @@ def judge_output(output, right, wrong, otherwise, compute):
     )
 
 
+_ANOTHER = (
+    "another function than ReLU stands where the ReLU belongs. A ReLU sets what is negative to "
+    "zero and leaves the rest as it is."
+)
+
+
+def other_activations(line):
+    """Return {line: text} of a line with another function in place of its ReLUs, one or all."""
+    steps = line.split()
+    places = [[i] for i, step in enumerate(steps) if step == "relu"]
+    choices = [*places, [i for (i,) in places]]
+    found = {}
+    for name in [name for name in ACTIVATIONS if name != "relu"]:
+        for chosen in choices:
+            other = [name if i in chosen else step for i, step in enumerate(steps)]
+            found[" ".join(other)] = _ANOTHER
+    return found
+
+
 def expect_tensor(value, x):
     """Raise Wrong unless a value is a Keras tensor computed from `x`."""
     if not isinstance(value, keras.KerasTensor):
@@ -96,148 +135,94 @@ def as_model(function, x, *args, **options):
     return guarded(keras.Model, x, y)
 
 
-# Blocks of two 3x3 convolutions and two batch normalisations
+def owners(model):
+    """Return the layers that have weights of their own, in inner models and layers as well."""
+    found = {}
+    for layer in model._flatten_layers(include_self=False):
+        inner = layer._flatten_layers(include_self=False)
+        theirs = {id(weight) for part in inner for weight in part.weights}
+        if any(id(weight) not in theirs for weight in layer.weights):
+            found[id(layer)] = layer
+    return list(found.values())
 
 
-def judge_block(function, right, wrong, otherwise, normalisations):
-    """Judge a function (x, filters, name) -> block with two convolutions, input shape kept.
+# Training: what differs from inference, and where the gradient passes
 
-    Args:
-        function: the reader's function.
-        right: the right line of steps.
-        wrong: dict, wrong line of steps -> what it means.
-        otherwise: what to say of any other block of the right parts.
-        normalisations: where batch normalisation belongs, in words.
+_STEP = 1.0
+
+
+def training_output(model, x):
+    """Return a model's output in training mode.
 
     Raises:
-        Wrong: if the block is another one.
+        Wrong: if it is another one each time.
     """
-    model = _block_model(function)
-    _judge_shape(tuple(model.output.shape[1:]))
-    convolutions, batch_norms = _parts(model, normalisations)
-    weights = _weights()
-    for layer, values in zip(convolutions + batch_norms, weights, strict=True):
-        layer.set_weights(values)
-    x = np.random.default_rng(1).normal(size=(2, SIDE, SIDE, FILTERS)).astype("float32")
-    output = ops.convert_to_numpy(guarded(model, x, training=False))
-    judge_output(output, right, wrong, otherwise, lambda line: follow_block(line, x, weights))
-    _judge_names(function)
-
-
-def follow_block(line, x, weights):
-    """Compute the output of a block's line of steps with the weights of `_weights`."""
-    kernels, statistics = iter(weights[:2]), iter(weights[2:])
-    return follow(
-        line,
-        x,
-        conv=lambda y: ops.conv(y, next(kernels)[0], padding="same", data_format="channels_last"),
-        bn=lambda y: _normalise(y, *next(statistics)),
+    first, second = (ops.convert_to_numpy(guarded(model, x, training=True)) for _ in range(2))
+    if same(first, second):
+        return first
+    chance = "Dropout", "Noise"
+    kinds = [type(layer).__name__ for layer in model._flatten_layers(include_self=False)]
+    names = ", ".join(dict.fromkeys(kind for kind in kinds if any(word in kind for word in chance)))
+    raise Wrong(
+        f"in training, the same input gives another output each time{names and f': {names}'}. "
+        "This block leaves nothing to chance. Two runs in inference are equal, so that nobody "
+        "sees it there."
     )
 
 
-def _normalise(y, gamma, beta, mean, variance):
-    return gamma * (y - mean) / np.sqrt(variance + _EPSILON) + beta
+def changes(model, weights=(), steps=1):
+    """Train a model between two Dense layers by plain SGD, and return what that changes.
+
+    Args:
+        model: keras.Model of one feature map.
+        weights: weights of the model.
+        steps: how many steps.
+
+    Returns:
+        List of arrays: the change of the kernel in front, then of each of `weights`. The layer
+        behind the model always learns, so that a model through which no gradient passes is no
+        error.
+    """
+    (x, target), (front, behind) = _examples(model), _dense(model)
+    inputs = keras.Input(model.input_shape[1:])
+    whole = keras.Model(inputs, behind(guarded(model, front(inputs))))
+    for weight in model.weights:
+        weight.regularizer = None  # A variant; its gradient is not what is looked at.
+    whole.compile(keras.optimizers.SGD(_STEP), "mse", run_eagerly=True, jit_compile=False)
+    followed = [front.kernel, *weights]
+    before = [np.array(weight.numpy()) for weight in followed]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of weights without gradients: the verdict speaks of them.
+        for _ in range(steps):
+            guarded(whole.train_on_batch, x, target)
+    after = [weight.numpy() for weight in followed]
+    return [new - old for old, new in zip(before, after, strict=True)]
 
 
-def _weights():
-    """The weights of two convolutions, then of two batch normalisations, as layers take them."""
-    rng = np.random.default_rng(0)
-    shapes = [(3, 3, FILTERS, FILTERS)] * 2
-    kernels = [[rng.normal(scale=0.2, size=shape).astype("float32")] for shape in shapes]
-    signed = rng.normal(size=(2, 3, FILTERS)).astype("float32")
-    positive = rng.uniform(0.5, 1.5, size=(2, FILTERS)).astype("float32")
-    return kernels + [[*s, p] for s, p in zip(signed, positive, strict=True)]
+def _examples(model):
+    rng = np.random.default_rng(5)
+    shapes = model.input_shape[1:], model.output_shape[1:]
+    return [rng.normal(size=(4, *shape)).astype("float32") for shape in shapes]
 
 
-_STRIDED = "a stride halves height and width. An identity block keeps them."
-_UNPADDED = (
-    "a 3x3 convolution without padding loses a pixel on each side. Which `padding` keeps height "
-    "and width?"
-)
-_SHAPES = {SIDE // 2: _STRIDED, SIDE // 4: _STRIDED, SIDE - 2: _UNPADDED, SIDE - 4: _UNPADDED}
+def _dense(model):
+    """Two layers that change their input a little, with weights the same in every process."""
+    rng, found = np.random.default_rng(6), []
+    for channels in (model.input_shape[-1], model.output_shape[-1]):
+        layer = layers.Dense(channels)
+        layer.build((None, channels))
+        noise = rng.normal(scale=0.2, size=(channels, channels))
+        layer.set_weights([np.eye(channels) + noise, np.zeros(channels)])
+        found.append(layer)
+    return found
 
 
-def _block_model(function):
-    x = keras.Input((SIDE, SIDE, FILTERS))
-    try:
-        return as_model(function, x, FILTERS, name="block")
-    except Raised as reason:
-        shapes = re.findall(r"(\d+), (\d+), (\d+)[)\]]", str(reason))
-        for shape in shapes:
-            _judge_shape(tuple(map(int, shape)), f" ({reason})")
-        raise
-
-
-def _judge_shape(shape, after=""):
-    """Raise Wrong unless the shape is that of the block's input."""
-    expected = (SIDE, SIDE, FILTERS)
-    height = shape[0] if len(shape) == 3 else None
-    if shape != expected:
-        meaning = _SHAPES.get(height, "it must stay, or the input cannot be added as it is.")
-        raise Wrong(f"the shape {expected} of the input becomes {shape}: {meaning}{after}")
-
-
-def _parts(model, normalisations):
-    """Return the convolutions and the batch normalisations, or raise Wrong."""
-    found = [layer for layer in model.layers if layer.weights]
-    convolutions = [layer for layer in found if isinstance(layer, layers.Conv2D)]
-    batch_norms = [layer for layer in found if isinstance(layer, layers.BatchNormalization)]
-    others = [type(layer).__name__ for layer in found if layer not in convolutions + batch_norms]
-    if others:
-        raise Wrong(
-            f"your block has layers with weights that it does not need: {', '.join(others)}."
-        )
-    _judge_convolutions(convolutions)
-    _judge_batch_norms(batch_norms, normalisations)
-    return convolutions, batch_norms
-
-
-def _judge_convolutions(convolutions):
-    sizes = [layer.kernel_size for layer in convolutions]
-    if (1, 1) in sizes and len(sizes) == 3:
-        raise Wrong(
-            "your block has a 1x1 convolution besides its two others: a projection. Where the "
-            "shape stays as it is, the shortcut is `x` itself."
-        )
-    if len(sizes) != 2:
-        raise Wrong(
-            f"the number of convolution layers in your block is {len(sizes)}. Expected: 2. (A "
-            "layer that is called twice is one layer, with one set of weights.)"
-        )
-    if sizes != [(3, 3), (3, 3)]:
-        raise Wrong(f"the kernels are {sizes[0]} and {sizes[1]}. Expected: 3x3, twice.")
-    if any(layer.use_bias for layer in convolutions):
-        raise Wrong(
-            "your convolutions have biases. Batch normalisation has a shift of its own: which "
-            "argument of Conv2D leaves the bias out?"
-        )
-    if any(layer.groups != 1 or layer.dilation_rate != (1, 1) for layer in convolutions):
-        raise Wrong("your convolutions have groups or a dilation. Expected: neither.")
-
-
-def _judge_batch_norms(batch_norms, normalisations):
-    if len(batch_norms) != 2:
-        raise Wrong(
-            f"the number of batch normalisations in your block is {len(batch_norms)}. Expected: "
-            f"2, {normalisations}."
-        )
-    if any(len(layer.weights) != 4 for layer in batch_norms):
-        raise Wrong("your batch normalisation lacks its scale or its shift. Expected: both.")
-
-
-def _judge_names(function):
-    """Raise Wrong unless two of the reader's blocks can stand in one model."""
-
-    def two_blocks(x):
-        return function(function(x, FILTERS, name="block1"), FILTERS, name="block2")
-
-    try:
-        as_model(two_blocks, keras.Input((SIDE, SIDE, FILTERS)))
-    except Raised as reason:
-        raise Wrong(
-            "one block is right, but two do not fit into one model: layers of both have the same "
-            f"name. Begin each layer's name with `name`. ({reason})"
-        ) from None
+def same_changes(found, expected):
+    """Say whether weights change alike: two lists of arrays."""
+    return all(
+        np.abs(one - other).max() < 0.02 * np.abs(other).max() + 1e-6
+        for one, other in zip(found, expected, strict=True)
+    )
 
 
 # A trained model and its pictures
@@ -246,29 +231,34 @@ PICTURE, CLASSES, PICTURES = (8, 12, 3), 7, 8
 
 
 def trained_model():
-    """Return a model as `rl.train` does, but small: takes 0-255, puts out probabilities.
+    """Return a model as `rl.train` does, but small: takes 0-255, returns probabilities.
 
-    It is the same at each call, and no call of it in training mode changes it.
+    It is the same at each call, and no call of it in training mode changes it. Its first layer
+    keeps what the model gets, for `watching.seen_by`; so that it does in `predict`, too, the model
+    runs eagerly.
     """
     inputs = keras.Input(PICTURE, name="pixels")
-    x = layers.Rescaling(1 / 255)(inputs)
+    x = watching.Rescaling(1 / 255)(inputs)
     x = layers.Conv2D(6, 4, strides=4)(x)
     normalise = layers.BatchNormalization(momentum=0.0)
     x = layers.Flatten()(layers.ReLU()(normalise(x)))
     x = layers.Dense(CLASSES, activation="softmax")(x)
-    model = with_known_weights(keras.Model(inputs, x, name="trained"), seed=894)
+    model = with_known_weights(keras.Model(inputs, x, name="trained"), seed=1691)
     # The moving statistics become those of all pictures, and stay whatever the reader does.
     model(pictures(), training=True)
     normalise.momentum = 1.0
+    watching.seen_by(model)
+    model.run_eagerly = True
     return model
 
 
 def pictures():
-    """Return pictures of six squares, each around the picture's own colour: uint8 array."""
+    """Return pictures of six squares with grain, each around its own colour: uint8 array."""
     rng = np.random.default_rng(1)
-    colours = rng.uniform(30, 225, (PICTURES, 1, 1, 3))
-    squares = rng.uniform(-60, 60, (PICTURES, 2, 3, 3)).repeat(4, 1).repeat(4, 2)
-    return (colours + squares).clip(0, 255).astype("uint8")
+    colours = rng.uniform(60, 195, (PICTURES, 1, 1, 3))
+    squares = rng.uniform(-110, 110, (PICTURES, 2, 3, 3)).repeat(4, 1).repeat(4, 2)
+    grain = rng.uniform(-25, 25, (PICTURES, *PICTURE))
+    return (colours + squares + grain).clip(0, 255).astype("uint8")
 
 
 def with_known_weights(model, seed):
