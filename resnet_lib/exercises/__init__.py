@@ -62,8 +62,8 @@ def check(name: str, answer: object) -> None:
 def _answer_kept(answer):
     """Return what is kept of a right answer: the lines of its source, or its value as text."""
     if callable(answer):
-        source = sources.runnable(answer)
-        return {} if source is None else {"source": source.splitlines(), "name": answer.__name__}
+        name, code = sources.runnable(answer) or (None, "")
+        return {"source": code.splitlines(), "name": name} if name else {}
     try:
         return {"value": values.written(values.plain(answer))}
     except ValueError:

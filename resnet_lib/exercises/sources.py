@@ -2,7 +2,6 @@
 
 import ast
 import builtins
-import functools
 import inspect
 import linecache
 import sys
@@ -13,27 +12,39 @@ from collections.abc import Callable
 _LITERALS = (bool, int, float, complex, str, bytes, tuple, list, dict, set, type(None))
 
 
-def runnable(function: Callable) -> str | None:
-    """Return code that defines a function or class anew, or None if its source is nowhere.
+def runnable(function: Callable) -> tuple[str, str] | None:
+    """Return a function's or class's name and code that defines it; None if it has no source.
 
     Before it come the imports of the names that it uses, the constants, and the functions and
     classes of its own module. Other values are named in a comment, for they have no source.
     """
-    if type(function) is functools.partial or not isinstance(function, types.FunctionType | type):
+    if not isinstance(function, types.FunctionType | type):
         return None
     parts = {"import": [], "constant": [], "comment": [], "code": []}
     try:
-        _collect(function.__name__, function, _globals(function), parts, set())
-    except (OSError, TypeError, SyntaxError, ValueError):
+        name = _name(function)
+        _collect(name, function, _surroundings(function), parts, set())
+    except (OSError, TypeError, SyntaxError, ValueError, AttributeError):
         return None
     head = "\n".join(parts["import"] + parts["constant"] + parts["comment"])
-    return "\n\n\n".join(filter(None, [head, *parts["code"]]))
+    return name, "\n\n\n".join(filter(None, [head, *parts["code"]]))
 
 
-def _globals(function):
+def _name(function):
+    """Return a function's name; of a lambda, the one that it was given."""
+    if function.__name__ != "<lambda>":
+        return function.__name__
+    (statement,) = ast.parse(source_of(function)).body
+    return statement.targets[0].id
+
+
+def _surroundings(function):
+    """Return {name: value} of what a function or class can use."""
     methods = [each for each in vars(function).values() if isinstance(each, types.FunctionType)]
-    found = [function] if isinstance(function, types.FunctionType) else methods
-    return found[0].__globals__ if found else vars(sys.modules[function.__module__])
+    for found in [function] if isinstance(function, types.FunctionType) else methods:
+        cells = (cell.cell_contents for cell in found.__closure__ or ())
+        return found.__globals__ | dict(zip(found.__code__.co_freevars, cells, strict=True))
+    return vars(sys.modules[function.__module__])
 
 
 def _collect(name, value, names, parts, seen):
@@ -41,7 +52,7 @@ def _collect(name, value, names, parts, seen):
     if name in seen:
         return
     seen.add(name)
-    if line := _import(name, value, names):
+    if line := _import(name, value):
         parts["import"].append(line)
     elif isinstance(value, types.FunctionType | type):
         source = source_of(value)
@@ -67,8 +78,9 @@ def source_of(function: Callable) -> str:
     else:
         source = textwrap.dedent(inspect.getsource(function)).rstrip()
     (statement,) = ast.parse(source).body
-    if isinstance(statement, ast.Expr):
-        raise SyntaxError("not a definition")
+    is_lambda = isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Lambda)
+    if not (is_lambda or isinstance(statement, ast.FunctionDef | ast.ClassDef)):
+        raise SyntaxError("no definition")
     return source
 
 
@@ -97,14 +109,14 @@ def _is_literal(value):
         return False
 
 
-def _import(name, value, names):
+def _import(name, value):
     """Return the line that imports a value under a name; None if it is the notebook's own."""
     if isinstance(value, types.ModuleType):
         module, _, last = _public(value).rpartition(".")
         line = f"from {module} import {last}" if module else f"import {last}"
         return line if last == name else f"{line} as {name}"
     home = getattr(value, "__module__", None)
-    if home in (None, "__main__", names.get("__name__")) or home not in sys.modules:
+    if home in (None, "__main__") or home not in sys.modules:
         return None
     original = getattr(value, "__name__", name)
     if (module := _exporting(value, original)) is None:
