@@ -15,6 +15,7 @@ import inspect
 import io
 import os
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -31,7 +32,7 @@ from . import checks, cifar, datasets, inspection, plots, recipes
 from .schedules import ANNEALS
 
 DOTS = 100  # An inch.
-HEADING, LEAST_WIDTH = 30, 700  # In dots: a heading's height, a figure's width.
+HEADING, LEAST_WIDTH = 30, 760  # In dots: a heading's height, a figure's width.
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ def _stacked(heading, *figures):
     height = sum(each.shape[0] for each in pictures) + HEADING
     fig = plots.Figure(figsize=(width / DOTS, height / DOTS))
     fig.alt = " ".join([f"{heading}.", *(each.alt for each in figures)])
-    fig.text(0.5, 1 - HEADING / 2 / height, heading, ha="center", va="center", fontsize=11)
+    fig.text(0.5, 1 - HEADING / 2 / height, heading, ha="center", va="center")
     top = height - HEADING
     for picture in pictures:
         rows, columns = picture.shape[:2]
@@ -389,8 +390,9 @@ def _block(kind, channels, filters, strides, shortcut):
     option = None if shortcut == "none" else shortcut
     with _apart():
         inputs = keras.Input((32, 32, channels), name="images")
-        outputs = block(inputs, *widths, strides=strides, shortcut=option, name="block")
-        return keras.Model(inputs, outputs, name=f"{kind.replace(' ', '_')}_block")
+        name = re.sub(r"\W", "_", kind)
+        outputs = block(inputs, *widths, strides=strides, shortcut=option, name=name)
+        return keras.Model(inputs, outputs, name=name)
 
 
 @plots.styled
@@ -414,7 +416,7 @@ def draw_blocks(
     size = "x".join(str(side) for side in model.output.shape[1:])
     counted = f"{inspection.count_parameters(model).total:,} parameters, "
     counted += f"{inspection.count_multiply_adds(model):,} multiply-adds"
-    return _stacked(f"{kind} block: {size}, {counted}", plots.block(model, "block"))
+    return _stacked(f"{kind} block: {size}, {counted}", plots.block({"": (model, model.name)}))
 
 
 def tell_blocks(
@@ -440,13 +442,13 @@ def tell_blocks(
 
 def _skip(model):
     """Say what a block's skip does."""
-    names = [layer.name for layer in model.layers]
-    if "block_add" not in names:
+    names = [layer.name.removeprefix(f"{model.name}_") for layer in model.layers]
+    if "add" not in names:
         return "none"
-    if "block_shortcut_conv" in names:
+    if "shortcut_conv" in names:
         return "projection: a convolution of 1x1"
-    padded = [name for name in names if "shortcut" in name]
-    return "identity, subsampled or padded with zeros" if padded else "identity"
+    does = {"shortcut_subsample": "every second pixel", "shortcut_pad": "padded with zeros"}
+    return ", ".join(["identity", *(what for name, what in does.items() if name in names)])
 
 
 BLOCKS = Explorer(
