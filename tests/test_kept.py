@@ -309,7 +309,7 @@ def test_progress_lists_every_task_and_what_is_left(file, said):
     assert rows["02-parameters"] == ["easy", "5", "min", "right"]
     assert rows["03-blocks"][-1] == "tried"
     assert rows["03-depth"][-1] == "–"
-    assert rows[NAME] == ["prediction", "predicted", "5,000"]
+    assert rows[NAME] == ["prediction", "predicted:", "5,000"]
     minutes = sum(task.minutes for task in tasks.exercises().values()) - 5
     total = len(exercises.names())
     assert lines[-3:] == [

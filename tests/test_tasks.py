@@ -11,6 +11,7 @@ from nbformat import v4
 
 from resnet_lib import exercises
 from resnet_lib.exercises import notebook01
+from resnet_lib.exercises.predictions import PREDICTIONS
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -97,17 +98,24 @@ def problems_of_one(notebook, name):
 
 
 def solved(notebook):
-    """Return a short notebook: the first code cell, then each solution and its check."""
+    """Return a short notebook: the first code cell, each solution and its check, all answers."""
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     cells = [v4.new_code_cell(first.source)]
     for name in stubs(notebook):
         cells.append(v4.new_code_cell(solutions(notebook, name)[0]))
         cells.append(v4.new_code_cell(checks(notebook, name)[0].source))
-    return v4.new_notebook(cells=cells)
+    used = [name for name in stubs(notebook) if is_function(name)]
+    answers = [f'print("is one" * callable(rl.exercises.answer("{name}")))' for name in used]
+    return v4.new_notebook(cells=[*cells, v4.new_code_cell("\n".join(answers))])
 
 
-def verdicts(notebook, folder):
-    """Run a notebook with its solutions filled in; return {name: what the check printed}."""
+def is_function(name):
+    """Say whether the answer to an exercise of the library is a function."""
+    return name in NAMES and exercises._exercise(name).stand_in is not None
+
+
+def run_solved(notebook, folder):
+    """Run a notebook's solutions; return {name: what its check printed} and what answers said."""
     from nbclient import NotebookClient
 
     short = solved(notebook)
@@ -117,11 +125,12 @@ def verdicts(notebook, folder):
     NotebookClient(
         short, timeout=300, kernel_name="python3", resources=resources, **options
     ).execute()
-    return dict(zip(stubs(notebook), map(stdout, short.cells[2::2]), strict=True))
+    *checked, used = map(stdout, [*short.cells[2:-1:2], short.cells[-1]])
+    return dict(zip(stubs(notebook), checked, strict=True)), used
 
 
-def registered_for(path):
-    return [name for name in NAMES if name.split("-")[0] == path.stem[:2]]
+def registered_for(path, names=NAMES):
+    return [name for name in names if name.split("-")[0] == path.stem[:2]]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -129,11 +138,87 @@ def test_notebook_has_its_exercises(path):
     assert problems(nbformat.read(path, as_version=4), registered_for(path)) == []
 
 
+# Predictions: what is wrong with those of a notebook, a line a problem
+
+CALL = re.compile(r'rl\.exercises\.(predict|compare)\(\s*"([^"]+)"')
+
+
+def calls(notebook, function):
+    """Return (name, index of the cell) of each `predict` or `compare`, in their order."""
+    return [
+        (name, index)
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code"
+        for called, name in CALL.findall(cell.source)
+        if called == function
+    ]
+
+
+def wrong_predictions(notebook, registered):
+    """Return what is wrong with a notebook's predictions."""
+    named = {name for function in ("predict", "compare") for name, _ in calls(notebook, function)}
+    return [
+        *(f"{name}: not registered" for name in sorted(named.difference(registered))),
+        *(problem for name in registered for problem in wrong_prediction(notebook, name)),
+    ]
+
+
+def wrong_prediction(notebook, name):
+    places = {
+        function: [index for each, index in calls(notebook, function) if each == name]
+        for function in ("predict", "compare")
+    }
+    yield from (f"{name}: {len(p)} cells {f}" for f, p in places.items() if len(p) != 1)
+    if any(len(found) != 1 for found in places.values()):
+        return
+    (asked,), (answered,) = places.values()
+    if answered <= asked:
+        yield f"{name}: compared before it is predicted"
+    if not stdout(notebook.cells[asked]).startswith("no prediction yet: "):
+        yield f"{name}: saved output {stdout(notebook.cells[asked])[:40]!r}"
+    if not stdout(notebook.cells[answered]).startswith("you: no prediction; "):
+        yield f"{name}: saved comparison {stdout(notebook.cells[answered])[:40]!r}"
+    for index in range(asked + 1, answered + 1):
+        if gives_away(notebook.cells[index]):
+            yield f"{name}: cell {index + 1} shows the answer and is not tagged `answer`"
+
+
+def gives_away(cell):
+    """Say whether a cell between question and answer has an output that a copy will show."""
+    asks = any(function == "predict" for function, _ in CALL.findall(cell.source))
+    return bool(cell.get("outputs")) and not asks and "answer" not in cell.metadata.get("tags", [])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_notebook_has_its_predictions(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert wrong_predictions(notebook, registered_for(path, PREDICTIONS)) == []
+
+
+def test_every_prediction_and_every_exercise_belongs_to_a_notebook():
+    of_notebooks = [n for path in PATHS for n in registered_for(path, [*NAMES, *PREDICTIONS])]
+    assert sorted(of_notebooks) == sorted([*NAMES, *PREDICTIONS])
+
+
+def test_an_exercise_that_asks_for_a_function_has_one_that_stands_in():
+    asking = set()
+    for path in PATHS:
+        notebook = nbformat.read(path, as_version=4)
+        for name in registered_for(path):
+            if re.search(r"^def ", notebook.cells[stubs(notebook)[name]].source, re.MULTILINE):
+                asking.add(name)
+    standing_in = {name for name in NAMES if exercises._exercise(name).stand_in is not None}
+    assert len(asking) >= 8
+    assert standing_in == asking
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_every_folded_solution_is_correct(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    found = verdicts(notebook, tmp_path)
+    found, used = run_solved(notebook, tmp_path)
+    functions = filter(is_function, stubs(notebook))
+    assert used == "".join(f"{name}: your function\nis one\n" for name in functions)
     assert len(found) >= 2
     wrong = {name: text for name, text in found.items() if not text.startswith("correct: ")}
     assert wrong == {}
@@ -211,4 +296,59 @@ def test_problem_of_a_notebook_is_found(notebook, found):
 
 def test_wrong_solution_is_found(tmp_path):
     notebook = of(A, exercise("09-b", solution="answer = 41"))
-    assert verdicts(notebook, tmp_path) == {"09-a": "correct: yes.\n", "09-b": "look again: no.\n"}
+    found, _ = run_solved(notebook, tmp_path)
+    assert found == {"09-a": "correct: yes.\n", "09-b": "look again: no.\n"}
+
+
+def prediction(name, *between, asked="no prediction yet: x\n", said="you: no prediction; x: 1\n"):
+    """Return the cells of a prediction; the comparison may have a cell of another kind before."""
+    cells = [
+        v4.new_code_cell(
+            f'rl.exercises.{function}(\n    "{name}", {rest})',
+            outputs=[v4.new_output("stream", name="stdout", text=text)],
+            metadata={"tags": ["answer"] if function == "compare" else []},
+        )
+        for function, rest, text in (("predict", "guess", asked), ("compare", "x=1", said))
+    ]
+    return [cells[0], *between, cells[1]]
+
+
+def printing(text, *tags):
+    outputs = [v4.new_output("stream", name="stdout", text=text)] if text else []
+    return v4.new_code_cell("print()", outputs=outputs, metadata={"tags": list(tags)})
+
+
+P, Q = prediction("09-p"), prediction("09-q")
+UNTAGGED = deepcopy(Q[1])
+UNTAGGED.metadata = {}
+
+
+@pytest.mark.parametrize(
+    ("notebook", "found"),
+    [
+        (of(P, Q), []),
+        (of(P[:1], Q, P[1:]), []),
+        (of(P, prediction("09-q", printing("4672", "answer"), printing("")), A), []),
+        (of(P), ["09-q: 0 cells predict", "09-q: 0 cells compare"]),
+        (of(P, Q[:1]), ["09-q: 0 cells compare"]),
+        (of(P, Q[1:]), ["09-q: 0 cells predict"]),
+        (of(P, Q, Q[:1]), ["09-q: 2 cells predict"]),
+        (of(P, Q[::-1]), ["09-q: compared before it is predicted"]),
+        (of(P, Q, prediction("09-r")), ["09-r: not registered"]),
+        (
+            of(P, prediction("09-q", asked="you predict: 5\n")),
+            ["09-q: saved output 'you predict: 5\\n'"],
+        ),
+        (
+            of(P, prediction("09-q", said="you: 5; x: 1\n")),
+            ["09-q: saved comparison 'you: 5; x: 1\\n'"],
+        ),
+        (
+            of(P, prediction("09-q", printing("4672"))),
+            ["09-q: cell 6 shows the answer and is not tagged `answer`"],
+        ),
+        (of(P, Q[:1], [UNTAGGED]), ["09-q: cell 6 shows the answer and is not tagged `answer`"]),
+    ],
+)
+def test_a_problem_of_a_prediction_is_found(notebook, found):
+    assert wrong_predictions(notebook, ["09-p", "09-q"]) == found

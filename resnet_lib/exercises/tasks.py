@@ -59,7 +59,7 @@ def _notebook(number, done, guessed):
     for name in PREDICTIONS:
         if name.startswith(f"{number}-"):
             entry = guessed.get(name)
-            state = "–" if entry is None else f"predicted {values.kept_shown(entry)}"
+            state = "–" if entry is None else f"predicted: {values.kept_shown(entry)}"
             yield f"  {name:<24} {'prediction':<19} {state}"
     yield ""
 
