@@ -7,7 +7,7 @@ from the panel's upper left corner. `draw` draws that on an axis whose unit is a
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
@@ -30,6 +30,7 @@ LINE = 0.15  # What another line adds.
 RADIUS = 0.13  # Of the circle of a sum.
 GAP = 0.17  # From box to box, without and with something beside the arrow.
 WIDE_GAP = 0.3
+STAGGER = 0.1  # Between paths that leave the same arrow.
 LANE = 0.34  # From a box to the first arc beside it, and from arc to arc.
 MARGIN = 0.1
 
@@ -68,6 +69,15 @@ class Note:
     bold: bool = False
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A point that a side path leaves; `skip` if it is a skip."""
+
+    x: float
+    y: float
+    skip: bool = True
+
+
 @dataclass
 class Panel:
     """A picture: its size, and what stands on it."""
@@ -77,7 +87,7 @@ class Panel:
     pieces: list[Piece] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    dots: list[tuple[float, float]] = field(default_factory=list)
+    dots: list[Dot] = field(default_factory=list)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -116,30 +126,34 @@ def place_block(block: Block, title: str = "") -> Panel:
         right = max(right, left + lane + max(width / 2, 0.04))
     panel.height = tops[-1] + sizes[-1][1] + 0.42
     panel.width = right + MARGIN
-    _place_title(panel, title, left)
+    return _titled(panel, title, left)
+
+
+def _titled(panel, title, middle):
+    """The panel with a title over the main path, and wide enough for it."""
+    if not title:
+        return panel
+    half = text_width(title, 10) / 2 * 1.12 + 0.05
+    panel, middle = _moved(panel, max(0.0, half - middle)), max(half, middle)
+    panel.width = max(panel.width, middle + half)
+    panel.notes.append(Note(middle, 0.16, title, points=10, bold=True))
     return panel
 
 
-def _place_title(panel, title, middle):
-    if not title:
-        return
-    half = text_width(title, 10) / 2 * 1.12 + 0.05
-    if middle < half:
-        _shift(panel, half - middle)
-        middle = half
-    panel.width = max(panel.width, middle + half)
-    panel.notes.append(Note(middle, 0.16, title, points=10, bold=True))
+def _moved(panel, right, down=0.0):
+    """The same panel further to the right and down."""
 
+    def here(what):
+        return replace(what, x=what.x + right, y=what.y + down)
 
-def _shift(panel, by):
-    panel.width += by
-    panel.pieces = [Piece(p.x + by, *list(vars(p).values())[1:]) for p in panel.pieces]
-    panel.notes = [Note(n.x + by, *list(vars(n).values())[1:]) for n in panel.notes]
-    panel.dots = [(x + by, y) for x, y in panel.dots]
-    panel.lines = [
-        Line(tuple((x + by, y) for x, y in line.corners), line.skip, line.arrow)
-        for line in panel.lines
-    ]
+    moved = Panel(panel.width + right, panel.height + down)
+    moved.pieces, moved.notes, moved.dots = (
+        list(map(here, each)) for each in (panel.pieces, panel.notes, panel.dots)
+    )
+    for line in panel.lines:
+        corners = tuple((x + right, y + down) for x, y in line.corners)
+        moved.lines.append(replace(line, corners=corners))
+    return moved
 
 
 def _lanes(sides, half):
@@ -177,9 +191,10 @@ def _heights(block, sizes, top):
     shapes = [block.shape, *(box.shape for box in block.main)]
     gaps = []
     for number in range(len(sizes)):
-        leaves = any(side.start == number - 1 for side in block.sides)
+        leaves = sum(side.start == number - 1 for side in block.sides)
         told = number and shapes[number] != shapes[number - 1]
-        gaps.append(WIDE_GAP if leaves or told or not number else GAP)
+        gap = WIDE_GAP if leaves or told or not number else GAP
+        gaps.append(gap + STAGGER * max(0, leaves - 1))
     for side in block.sides:  # The inner ones come first.
         needed = sum(_box_size(box.label)[1] + GAP for box in side.boxes) + 0.5
         there = sum(gaps[side.start + 1 : side.end + 1]) - gaps[side.start + 1] / 2
@@ -207,15 +222,14 @@ def _place_main(panel, block, sizes, x, tops, gaps):
 
 
 def _place_side(panel, block, side, x, lane, tops, sizes, gaps):
-    start = tops[side.start + 1] - gaps[side.start + 1] + min(gaps[side.start + 1], WIDE_GAP) / 2
+    start = _leaves_at(block, side, tops, gaps)
     width, height = sizes[side.end]
     end, edge = tops[side.end] + height / 2, x + width / 2
-    panel.dots.append((x, start))
+    panel.dots.append(Dot(x, start, side.skip))
     corners = ((x, start), (lane, start), (lane, end), (edge, end))
     panel.lines.append(Line(corners, side.skip))
-    if side.boxes:
-        label = x + width / 2 + 0.12
-        panel.notes.append(Note(label, end - 0.12, size(side.shape), "left"))
+    if side.boxes and lane - 0.2 - text_width(size(side.shape), SMALL) > edge:
+        panel.notes.append(Note(lane - 0.16, end - 0.12, size(side.shape), "right"))
     boxes = [_box_size(box.label) for box in side.boxes]
     total = sum(height for _, height in boxes)
     space = (end - start - 0.3 - total) / (len(boxes) + 1) if boxes else 0
@@ -225,6 +239,13 @@ def _place_side(panel, block, side, x, lane, tops, sizes, gaps):
             Piece(lane, here + height / 2, width, height, box.label, box.kind, side.skip)
         )
         here += height + space
+
+
+def _leaves_at(block, side, tops, gaps):
+    """Where a path leaves the arrow; of several, the one that goes furthest leaves first."""
+    alike = [other for other in block.sides if other.start == side.start]
+    above = tops[side.start + 1] - gaps[side.start + 1]
+    return above + WIDE_GAP / 2 + STAGGER * (len(alike) - 1 - alike.index(side))
 
 
 # A network: a row for each stage, the skips in arcs over the blocks
@@ -253,7 +274,9 @@ def place_network(network: Network, title: str = "", width: float = 9.0) -> Pane
     return panel
 
 
-LEFT_OUT = "Each box shows convolutions, pooling and dense layers; BN and activations are left out."
+LEFT_OUT = (
+    "Boxes show convolutions, pooling and dense layers. BN, activations and others are left out."
+)
 
 
 def _place_input(panel, network, start, y):
@@ -278,10 +301,11 @@ class _Unit:
     label: str
     skip: str | None
     kind: str = "block"
+    on_skip: str = "other"  # The kind of what is on the skip.
 
     @property
     def width(self):
-        return max(_box_size(self.label)[0], text_width(self.skip or "", SMALL) + 0.1)
+        return max(_box_size(self.label)[0], text_width(self.skip or "", SMALL) + 0.15)
 
     @property
     def height(self):
@@ -290,14 +314,16 @@ class _Unit:
 
 def _units(row):
     kind = "block" if row.blocks else "other"
-    return [_Unit("\n".join(essentials(unit)), _on_skip(unit), kind) for unit in row.units]
+    return [_Unit("\n".join(essentials(unit)), *_on_skip(unit, kind)) for unit in row.units]
 
 
-def _on_skip(unit):
+def _on_skip(unit, kind):
+    """What is on a block's skip, the block's kind, and the kind of what is on it."""
     if not unit.skips:
-        return None
+        return None, kind
     boxes = [box for side in unit.skips for box in side.boxes if box.kind != "norm"]
-    return ", ".join(box.label.removeprefix("conv ") for box in boxes)
+    conv = "conv" if any(box.kind == "conv" for box in boxes) else "other"
+    return ", ".join(box.label.removeprefix("conv ") for box in boxes), kind, conv
 
 
 def _row_name(row):
@@ -369,13 +395,15 @@ def _place_unit(panel, unit, left, middle):
     leave = left - 0.17
     panel.lines.append(Line(((x + width / 2, middle), (centre - radius, middle)), arrow=False))
     panel.pieces.append(Piece(centre, middle, 2 * radius, 2 * radius, "+", "sum"))
-    panel.dots.append((leave, middle))
+    panel.dots.append(Dot(leave, middle))
     corners = ((leave, middle), (leave, top), (centre, top), (centre, middle - radius))
     panel.lines.append(Line(corners, skip=True))
     if unit.skip:
-        label_width, label_height = text_width(unit.skip, SMALL) + 0.1, 0.2
+        label_width, label_height = text_width(unit.skip, SMALL) + 0.15, 0.2
         panel.pieces.append(
-            Piece((leave + centre) / 2, top, label_width, label_height, unit.skip, "conv", True)
+            Piece(
+                (leave + centre) / 2, top, label_width, label_height, unit.skip, unit.on_skip, True
+            )
         )
     return centre + radius
 
@@ -389,7 +417,11 @@ def beside(panels: Sequence[Panel], width: float = 10.0, gap: float = 0.12) -> P
     for row in _in_rows(panels, width, gap):
         x = 0.0
         for panel in row:
-            _move_in(whole, panel, x, y)
+            moved = _moved(panel, x, y)
+            whole.pieces += moved.pieces
+            whole.lines += moved.lines
+            whole.notes += moved.notes
+            whole.dots += moved.dots
             x += panel.width + gap
         y += max(panel.height for panel in row) + gap
         whole.width = max(whole.width, x - gap)
@@ -407,17 +439,6 @@ def _in_rows(panels, width, gap):
     return [[panel] for panel in panels]
 
 
-def _move_in(whole, panel, right, down):
-    for piece in panel.pieces:
-        whole.pieces.append(Piece(piece.x + right, piece.y + down, *list(vars(piece).values())[2:]))
-    for note in panel.notes:
-        whole.notes.append(Note(note.x + right, note.y + down, *list(vars(note).values())[2:]))
-    for line in panel.lines:
-        corners = tuple((x + right, y + down) for x, y in line.corners)
-        whole.lines.append(Line(corners, line.skip, line.arrow))
-    whole.dots += [(x + right, y + down) for x, y in panel.dots]
-
-
 # Drawing
 
 
@@ -428,8 +449,9 @@ def draw(ax: Axes, panel: Panel) -> None:
     ax.axis("off")
     for line in panel.lines:
         _draw_line(ax, line)
-    for x, y in panel.dots:
-        ax.add_patch(Circle((x, y), 0.035, color=SKIP["color"], zorder=3))
+    for dot in panel.dots:
+        colour = (SKIP if dot.skip else BRANCH)["color"]
+        ax.add_patch(Circle((dot.x, dot.y), 0.035, color=colour, zorder=3))
     for piece in panel.pieces:
         _draw_piece(ax, piece)
     for note in panel.notes:

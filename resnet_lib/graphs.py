@@ -7,7 +7,7 @@ layers' settings and shapes from their tensors; names only say what belongs toge
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +15,17 @@ import keras
 
 from . import checks
 from .inspection import OTHER, _nodes, _stage_and_block
-from .labels import Box, Shape, activates, boxes_of, is_join, ordinal, size
+from .labels import (
+    Box,
+    Shape,
+    activates,
+    boxes_of,
+    is_concatenation,
+    is_join,
+    is_zeros_like,
+    ordinal,
+    size,
+)
 
 MOST = 30  # Boxes that can be read below one another.
 
@@ -29,7 +39,7 @@ class Side:
         end: number of the box of the main path that it joins.
         boxes: what stands on it, tuple of Box; none on an identity.
         shape: what arrives at the join, without the batch.
-        skip: whether it does less than the part of the main path that it passes, and is added.
+        skip: whether it is added, and does less than the part of the main path that it passes.
     """
 
     start: int
@@ -131,10 +141,13 @@ def read(model: keras.Model, name: str | None = None) -> Block | Network:
     """
     calls = _calls(model)
     whole = {number for number, call in enumerate(calls) if call.sources}
+    if not whole:
+        raise ValueError(f"Expected a model with layers. Received: {model.name}, without any")
     members = whole if name is None else _completed(calls, _named(model, calls, whole, name))
     told = model.name if name is None else name
     keys = _keys(calls, members)
     if len({key for key in keys.values() if key[1] is not None}) >= 2:
+        told = told if name is None else f"{model.name}, {name},"
         return _network(calls, members, keys, told)
     block = _block(calls, members, told)
     if _number_of_boxes(block) > MOST:
@@ -195,7 +208,7 @@ def _calls(model):
         )
     calls, made = [], {}
     _add_calls(model, (), calls, made)
-    return calls
+    return [_without_zeros(call, calls) for call in calls]
 
 
 def _add_calls(model, outer, calls, made):
@@ -213,6 +226,16 @@ def _add_calls(model, outer, calls, made):
             calls.append(Call(node, names, sources))
 
 
+def _without_zeros(call, calls):
+    """Concatenating with `zeros_like` of what is there appends channels: it is no second path."""
+    if is_zeros_like(call):
+        return replace(call, sources=())
+    if not is_concatenation(call):
+        return call
+    sources = tuple(s for s in call.sources if not is_zeros_like(calls[s]))
+    return replace(call, sources=sources)
+
+
 def _pass_on(tensors, others, made):
     made.update((id(b), made[id(a)]) for a, b in zip(tensors, others, strict=True))
 
@@ -227,7 +250,7 @@ def _consumers(calls, number):
 def _named(model, calls, whole, name):
     """The calls whose names begin with `name`; `block1` is no beginning of `block10`."""
     name = checks.line("name", name).rstrip("_")
-    for behind in (r"(?![^\W_])", r"(?!\d)"):
+    for behind in (r"(?![^\W_])", r"(?!\d)" if name[-1:].isdigit() else ""):
         pattern = re.compile(re.escape(name) + behind)
         found = {n for n in whole if any(pattern.match(each) for each in calls[n].names)}
         if found:
@@ -244,14 +267,16 @@ def _named(model, calls, whole, name):
 
 
 def _prefixes(calls, members):
-    """Names of blocks, as far as the layers' names tell: their part before the last underscore."""
-    found = {}
+    """Names of blocks, as far as the layers' names tell; then names before the last underscore."""
+    blocks, others = {}, {}
     for number in sorted(members):
         name = calls[number].names[-1]
         match = re.match(r".*?block_?\d+(?=_)", name)
-        if match or ("_" in name and not _automatic(calls[number])):
-            found[match[0] if match else name.rpartition("_")[0]] = None
-    return list(found)
+        if match:
+            blocks[match[0]] = None
+        elif "_" in name and not _automatic(calls[number]):
+            others[name.rpartition("_")[0]] = None
+    return [*blocks, *others]
 
 
 def _automatic(call):
@@ -262,19 +287,29 @@ def _automatic(call):
 
 
 def _completed(calls, members):
-    """Add what lies between, and a sum that Keras has named with the ReLU behind it."""
+    """Add what lies between, and what Keras has named: on the skip, the sum, the ReLU behind it."""
     members = members | (_reached(calls, members) & _needed(calls, members))
-    entries = _entries(calls, members)
-    if len(entries) != 1:
-        return members
+    while len(entries := _entries(calls, members)) > 1:  # The last may stand on the skip.
+        last = max(entries)
+        if not _automatic(calls[last]) or set(_consumers(calls, last)) - members:
+            return members
+        members = members | {last}
     for number, call in enumerate(calls):
-        joins = is_join(call) and number not in members and members & set(call.sources)
-        if joins and (more := _automatic_until(calls, number, members | entries)):
-            members = members | more
-            behind = _consumers(calls, number)
-            if len(behind) == 1 and _automatic(calls[behind[0]]) and activates(calls[behind[0]]):
-                members = members | set(behind)
+        if is_join(call) and number not in members:
+            members = members | _sum_with_entry(calls, members, entries, number)
     return members
+
+
+def _sum_with_entry(calls, members, entries, number):
+    """A join of the members' output with their input, and an activation behind it; or nothing."""
+    found = _automatic_until(calls, number, members | entries)
+    sources = {source for each in found for source in calls[each].sources}
+    if not (sources & members and sources & entries):
+        return set()
+    behind = _consumers(calls, number)
+    if len(behind) == 1 and _automatic(calls[behind[0]]) and activates(calls[behind[0]]):
+        found = found | set(behind)
+    return found
 
 
 def _reached(calls, members):
@@ -322,8 +357,8 @@ def _ends(calls, members, name):
         if len(ends) != 1:
             names = ", ".join(repr(calls[number].names[-1]) for number in sorted(ends))
             raise ValueError(
-                f"Expected a part of a model with one {what}. Received: {name}, with {len(ends)}: "
-                f"{names}; choose a longer or a shorter beginning of the layers' names"
+                f"Expected a model, or a part of one, with one {what}. Received: {name}, with "
+                f"{len(ends)}: {names}; choose a part by another beginning of its layers' names"
             )
     return entries.pop(), exits.pop()
 
@@ -368,7 +403,7 @@ def _sides(boxes, sources, main, name, shape):
         extra.remove(main[end - 1] if end else -1)
         for source in extra:
             path = _traced(source, sources, order)
-            if used & set(path):
+            if path is None or used & set(path):
                 raise _branches(name)
             used |= set(path)
             start = order[sources[path[0]][0] if path else source]
@@ -383,12 +418,12 @@ def _sides(boxes, sources, main, name, shape):
 
 
 def _traced(place, sources, order):
-    """The boxes from the main path to `place`."""
+    """The boxes from the main path to `place`; None where paths meet or begin beside it."""
     path = []
     while place not in order:
         path.append(place)
-        if len(sources[place]) != 1:  # Two paths meet beside the main one: left over, and refused.
-            break
+        if len(sources[place]) != 1:
+            return None
         place = sources[place][0]
     return path[::-1]
 
@@ -401,9 +436,8 @@ def _branches(name):
 
 
 def _is_skip(join, boxes, passed):
-    if not boxes:
-        return True
-    return join.label == "+" and sum(b.work for b in boxes) < sum(b.work for b in passed)
+    work = sum(box.work for box in boxes)
+    return join.label == "+" and (not boxes or work < sum(box.work for box in passed))
 
 
 # A network, block by block
@@ -489,7 +523,8 @@ def _told_main(block):
 
 
 def _told_box(box, before):
-    return box.told if box.shape == before else f"{box.told} to {size(box.shape)}"
+    known = box.shape == before or box.kind == "dense"  # Its units are its shape.
+    return box.told if known else f"{box.told} to {size(box.shape)}"
 
 
 def _told_side(block, side):
@@ -497,17 +532,22 @@ def _told_side(block, side):
     what = "the skip" if side.skip else "a side path"
     told = []
     for box in side.boxes:
-        told.append(_told_box(box, shape))
+        article = "a " if box.kind in ("conv", "dense", "pool") else ""
+        told.append(article + _told_box(box, shape))
         shape = box.shape
-    way = f"goes through {', '.join(told)}" if told else "goes past unchanged"
+    way = f"goes through {' and '.join(told)}" if told else "goes past unchanged"
     return f"{what}, from {_place(block, side.start)}, {way}"
+
+
+_NOUNS = {"+": "addition", "×": "multiplication", "−": "subtraction"}
+_NOUNS |= {"concatenate": "concatenation"}
 
 
 def _place(block, number):
     if number < 0:
         return "the input"
     alike = [n for n, box in enumerate(block.main) if box.label == block.main[number].label]
-    label = "addition" if block.main[number].label == "+" else block.main[number].told
+    label = _NOUNS.get(block.main[number].label, block.main[number].told)
     if len(alike) == 1:
         return f"behind the {label}"
     place = alike.index(number) + 1
@@ -517,7 +557,9 @@ def _place(block, number):
 def essentials(block: Block) -> tuple[str, ...]:
     """The labels that say most: of convolutions, pooling, dense layers; all if there are none."""
     told = [box.label for box in block.main if box.kind in ("conv", "pool", "dense")]
-    return tuple(told or [box.label for box in block.main])
+    told = told or [box.label for box in block.main]
+    others = len(block.sides) - len(block.skips)
+    return (*told, *[f"{others} side path{'s' * (others > 1)}"] * (others > 0))
 
 
 def _told_row(row):

@@ -128,7 +128,8 @@ def _conv(operation, call, before, word="conv", told="convolution"):
 
 
 def _transposed(operation, call, before):
-    return _conv(operation, call, before, "transposed conv", "transposed convolution")
+    label, *rest = _conv(operation, call, before, "transposed conv", "transposed convolution")
+    return label.replace(", /", ", up "), *rest
 
 
 def _depthwise(operation, call, before):
@@ -156,9 +157,9 @@ def ordinal(number: int) -> str:
 
 
 def _every(strides):
-    if len(set(strides)) == 1:
-        return f"every {ordinal(strides[0])} pixel"
-    return f"every {_by(strides)}th pixel"
+    same = len(set(strides)) == 1
+    label = f"every {ordinal(strides[0])} pixel" if same else f"one in {_by(strides)} pixels"
+    return label, f"a choice of {label}", "other"
 
 
 def _pool(operation, call, before):
@@ -166,8 +167,9 @@ def _pool(operation, call, before):
     pool = _pair(operation.pool_size)
     strides = _pair(operation.strides) if operation.strides is not None else pool
     if set(pool) == {1}:
-        label = _every(strides) if set(strides) != {1} else "identity"
-        return label, label, "other"
+        if set(strides) == {1}:
+            return "identity", "an identity", "other"
+        return _every(strides)
     word = "max" if maximum else "average"
     told = f"{_by(pool)} {word} pooling{_step(strides, pool, ' with stride ')}"
     return f"{word} pooling {_by(pool)}{_step(strides, pool)}", told, "pool"
@@ -191,14 +193,20 @@ def _padding(operation, call, before):
     if mode != "constant" or value not in (None, 0):
         return f"padding ({mode})", f"padding ({mode})", "other"
     if before[:-1] == call.shape[:-1]:
-        more = call.shape[-1] - before[-1]
-        return f"zeros, {more} channels", f"zeros for {more} more channels", "other"
+        return _zeros(call, before)
     if before[-1] == call.shape[-1] and None not in (*before, *call.shape):
         more = {after - now for now, after in zip(before[:-1], call.shape[:-1], strict=True)}
         width = more.pop() if len(more) == 1 else 1
         if width % 2 == 0:
             return f"zeros around, {width // 2}", f"zeros around it, {width // 2} wide", "other"
     return "zeros", "zeros around it", "other"
+
+
+def _zeros(call, before):
+    more = call.shape[-1] - before[-1]
+    if not more:  # Along another axis.
+        return "zeros", "zeros behind it", "other"
+    return f"zeros, {more} channels", f"zeros for {more} more channels", "other"
 
 
 def _get_item(operation, call, before):
@@ -209,8 +217,7 @@ def _get_item(operation, call, before):
     if all(plain) and len(key) >= 3 and all(each.stop is None for each in key):
         steps = [1 if each.step is None else each.step for each in key]
         if steps[1] == steps[2] > 1 and set(steps[:1] + steps[3:]) == {1}:
-            label = _every(steps[1:3])
-            return label, label, "other"
+            return _every(steps[1:3])
     return "part of it", "a part of it", "other"
 
 
@@ -232,7 +239,19 @@ def _sign(operation, call, before):
     return f"{label} a constant", f"a constant {told}", "other"
 
 
+def is_zeros_like(call: Any) -> bool:
+    """Say whether a call is `keras.ops.zeros_like`."""
+    return type(call.operation).__name__ == "ZerosLike"
+
+
+def is_concatenation(call: Any) -> bool:
+    """Say whether a call concatenates."""
+    return type(call.operation).__name__ == "Concatenate"
+
+
 def _join(operation, call, before):
+    if not is_join(call) and is_concatenation(call):  # The rest of it is zeros.
+        return _zeros(call, before)
     label, told = _JOINS[type(operation).__name__]
     return label, told, "join"
 

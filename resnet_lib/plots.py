@@ -360,8 +360,9 @@ def _block_title(title, model, name, found):
         return str(title)
     if name is not None:
         return f"{model.name}, {name}"
-    automatic = re.fullmatch(r"(functional|sequential)(_\d+)?", model.name)
-    return found.kind if automatic and isinstance(found, graphs.Block) else model.name
+    if not re.fullmatch(r"(functional|sequential)(_\d+)?", model.name):
+        return model.name
+    return found.kind if isinstance(found, graphs.Block) else "network"
 
 
 @styled
