@@ -13,7 +13,7 @@ import pytest
 from small import SHAPES
 
 import resnet_lib
-from resnet_lib import datasets, models, recipes, records, training
+from resnet_lib import datasets, exercises, models, recipes, records, training
 from resnet_lib.__main__ import _form, _parser, _recipe, main
 from resnet_lib.recipes import ONE_CYCLE
 from resnet_lib.training import fit as fitting
@@ -150,6 +150,7 @@ def test_the_command_line_lists_runs(run, capsys):
             f"resnet_lib {resnet_lib.__version__}, Keras {keras.__version__} on tensorfl",
         ),
         ("records", "resnet50-signs-seed0"),
+        ("exercises", "02-identity-block        medium      10 min  –"),
         ("train --model plain8 --out x --set peak=0", "`peak`"),
     ],
 )
@@ -199,7 +200,7 @@ def test_a_training_whose_lines_nobody_reads_goes_on(tmp_path):
     assert len(records.load(out).history["loss"]) == 3
 
 
-@pytest.mark.parametrize("arguments", ["records", "--help"])
+@pytest.mark.parametrize("arguments", ["records", "exercises", "--help"])
 def test_a_list_that_nobody_reads(arguments):
     reading, writing = os.pipe()
     os.close(reading)
@@ -207,6 +208,44 @@ def test_a_list_that_nobody_reads(arguments):
     done = subprocess.run(program, stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# What a reader has done.
+
+
+def test_the_command_line_lists_the_tasks_and_where_that_is_kept(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "progress.json"
+    monkeypatch.setenv("RESNET_LIB_PROGRESS", str(file))
+    exercises.progress()
+    shown = capsys.readouterr().out
+    assert main(["exercises"]) == 0
+    assert capsys.readouterr().out == shown
+    assert main(["exercises", "--file"]) == 0
+    assert capsys.readouterr().out == f"{file}\n"
+    monkeypatch.setenv("RESNET_LIB_PROGRESS", "off")
+    assert main(["exercises", "--file"]) == 0
+    assert capsys.readouterr().out == "nothing is kept: RESNET_LIB_PROGRESS is off\n"
+
+
+def test_forgetting_loses_nothing(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "progress.json"
+    monkeypatch.setenv("RESNET_LIB_PROGRESS", str(file))
+    assert main(["exercises", "--forget"]) == 0
+    assert capsys.readouterr().out == "Nothing is kept, so there is nothing to forget.\n"
+    file.write_text("{}")
+    assert main(["exercises", "--forget"]) == 0
+    (aside,) = tmp_path.iterdir()
+    assert capsys.readouterr().out.startswith(f"{file} is now {aside}.\nDelete that file to be rid")
+    assert aside.read_text() == "{}"
+
+
+def test_a_place_that_is_none_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("RESNET_LIB_PROGRESS", "~no_such_user/x")
+    for option in ("--file", "--forget"):
+        assert main(["exercises", option]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("resnet_lib: Expected `RESNET_LIB_PROGRESS` to be a path")
+        assert err.count("\n") == 1
 
 
 # Runs that are cut.

@@ -1,5 +1,6 @@
 """The files around the library agree: requirements, lock, environments, CI, hooks and Makefile."""
 
+import importlib
 import os
 import re
 import shlex
@@ -9,8 +10,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from nbformat import v4
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -373,6 +376,89 @@ def test_my_notebooks_never_overwrites_a_copy(checkout):
 def test_my_notebooks_without_notebooks_copies_nothing(checkout):
     assert "0 copied, 0 kept" in make(checkout, "my_notebooks").stdout
     assert list((checkout / "my_notebooks").iterdir()) == []
+
+
+def notebook_of(*cells):
+    """Return a notebook as build.py writes it: (source, tags, output) a cell."""
+    cells = [
+        v4.new_code_cell(
+            source,
+            id=f"{number}",
+            execution_count=number,
+            metadata={"tags": tags},
+            outputs=[v4.new_output("stream", text=text)],
+        )
+        for number, (source, tags, text) in enumerate(cells, 1)
+    ]
+    return v4.new_notebook(cells=[v4.new_markdown_cell("Größe", id="text"), *cells])
+
+
+def test_a_copy_comes_without_the_outputs_that_give_an_answer_away(checkout):
+    cells = [
+        ("1 + 1", [], "2"),
+        ('rl.exercises.predict("a", ...)', [], "no prediction yet"),
+        ("4672", ["nbval-approx", "answer"], "4672"),
+        ("def f():", ["exercise-b"], "x"),
+        ('rl.exercises.check("b", f)', [], "not done yet"),
+        ("answers", ["answers"], "shown"),
+    ]
+    original = checkout / "notebooks/01_a.ipynb"
+    nbformat.write(notebook_of(*cells), original)
+    before = original.read_bytes()
+    assert "1 copied" in make(checkout, "my_notebooks").stdout
+    assert original.read_bytes() == before
+
+    copy = nbformat.read(checkout / "my_notebooks/01_a.ipynb", as_version=4)
+    whole = nbformat.read(original, as_version=4)
+    for number in (3, 4, 5):
+        assert (copy.cells[number].outputs, copy.cells[number].execution_count) == ([], None)
+        whole.cells[number] |= {"outputs": [], "execution_count": None}
+    assert copy == whole
+    nbformat.write(whole, original)
+    assert (checkout / "my_notebooks/01_a.ipynb").read_bytes() == original.read_bytes()
+
+
+def test_a_copy_of_a_notebook_without_answers_is_the_same_to_the_byte(checkout):
+    original = checkout / "notebooks/01_a.ipynb"
+    original.write_text('{"cells": [], "written": "otherwise"}')
+    make(checkout, "my_notebooks")
+    assert (checkout / "my_notebooks/01_a.ipynb").read_bytes() == original.read_bytes()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("notebooks/*.ipynb")), ids=lambda p: p.stem)
+def test_the_copy_of_a_notebook_shows_no_answer(path, copies):
+    copy = nbformat.reads(copies.without_answers(path.read_bytes()).decode(), as_version=4)
+    nbformat.validate(copy)
+    whole = nbformat.read(path, as_version=4)
+    different = [c.source for c, w in zip(copy.cells, whole.cells, strict=True) if c != w]
+    assert sum("exercises.check(" in source for source in different) >= 2
+    assert [c.source for c in copy.cells] == [w.source for w in whole.cells]
+    assert not any(c.get("outputs") for c in copy.cells if "answer" in c.metadata.get("tags", []))
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """The script that makes the copies, as a module."""
+    monkeypatch.syspath_prepend(ROOT / "notebooks")
+    return importlib.import_module("copies")
+
+
+def test_the_copies_need_nothing_but_python_and_no_set_up(checkout):
+    (checkout / "notebooks/01_a.ipynb").write_text("{}")
+    process = make(checkout, "my_notebooks", PYTHON=sys.executable)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "1 copied" in process.stdout
+    assert not (checkout / ".venv").exists()
+    program = [sys.executable, "-I", "-S", str(checkout / "notebooks/copies.py")]
+    assert "0 copied, 1 kept" in subprocess.run(program, capture_output=True, text=True).stdout
+
+
+def test_no_half_copy_is_left_and_an_error_is_one_line(checkout):
+    (checkout / "my_notebooks").write_text("a file")
+    process = make(checkout, "my_notebooks")
+    assert process.returncode != 0
+    assert process.stderr.splitlines()[0].startswith("my_notebooks: [Errno")
+    assert "Traceback" not in process.stderr
 
 
 def as_user(folder, number):
