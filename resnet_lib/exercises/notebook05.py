@@ -1,6 +1,7 @@
 """The exercises of notebook 05, ResNet-50."""
 
 import numbers
+from functools import partial
 
 import keras
 import numpy as np
@@ -122,7 +123,8 @@ PREDICTION_MISTAKES = {
     "model argmax before": "each class is one too low. The first one has the number 0, as the "
     "first place of an array.",
     "model argmax zero": "the class is 0 for every picture. Along which axis of (pictures, "
-    "classes) do you look for the largest? With one picture, axis 0 has nothing to compare.",
+    "classes) do you look for the largest? With one picture, axis 0 has nothing to compare. "
+    "(Probabilities that are rounded first are all 0, too.)",
 }
 
 
@@ -142,14 +144,29 @@ def judge_prediction(function):
         seen.append(watching.seen_by(model))
     for picture, calls in zip(pictures, seen, strict=True):
         _judge_calls(calls, picture.astype("float32"))
-    classes = np.array(classes)
-    otherwise = _classes_told(classes, follow_prediction(PREDICTION))
-    judged = (PREDICTION, PREDICTION_MISTAKES, otherwise)
-    probes.judge_output(classes, *judged, follow_prediction)
+    known = any(watching.rows(calls) for calls in seen)
+    _judge_classes(np.array(classes), called=any(seen), unchanged=known)
 
 
-def _classes_told(classes, right):
+def _judge_classes(classes, called, unchanged):
+    """Judge the classes of the judge's pictures: int array."""
+    follow = partial(follow_prediction, model=probes.trained_model())
+    wrong = {
+        line: text
+        for line, text in PREDICTION_MISTAKES.items()
+        if called and not (unchanged and line.split()[0] in PICTURE_MISTAKES)
+    }
+    otherwise = _classes_told(classes, follow(PREDICTION), called)
+    probes.judge_output(classes, PREDICTION, wrong, otherwise, follow)
+
+
+def _classes_told(classes, right, called):
     """Say what is wrong with classes that no line of PREDICTION_MISTAKES gives."""
+    if not called:
+        return (
+            "your function returns classes, but never calls the model that it is given, from its "
+            "first layer on."
+        )
     if np.ptp(classes) == 0:
         return (
             f"the class is {classes[0]} for every picture. Does it depend on what the model says?"
@@ -163,7 +180,7 @@ def _classes_told(classes, right):
 
 def _judge_calls(calls, picture):
     """Raise Wrong unless what the model got, if that is known, was the picture."""
-    rows = [row for call in calls for row in call.values]
+    rows = watching.rows(calls)
     if any(call.training for call in calls):
         raise Wrong(PREDICTION_MISTAKES["model-in-training argmax"])
     others = [row for row in rows if not watching.same_picture(row, picture)]
@@ -174,9 +191,9 @@ def _judge_calls(calls, picture):
         raise Wrong(f"{watching.change_told(rows[0], picture)} {_AS_IT_IS}")
 
 
-def follow_prediction(line):
+def follow_prediction(line, model=None):
     """Compute the judge's pictures' classes by a line of steps such as PREDICTION: int array."""
-    model = probes.trained_model()
+    model = model or probes.trained_model()
     one_by_one = [slice(i, i + 1) for i in range(probes.PICTURES)]
     steps = {
         **watching.CHANGES,
@@ -280,6 +297,8 @@ FINE_TUNING_MISTAKES = {
     "taken. The backbone is handed on as it is, with the activation that it has or has not.",
     "backbone average unit dense softmax": "the means are normalised to length 1 before the Dense "
     "layer. Nothing stands between the mean and the Dense layer.",
+    "backbone dense softmax average": "each place of the feature map has a softmax, and the mean "
+    "is taken of these probabilities. The mean comes first, and one softmax for the picture last.",
     "backbone maximum dense softmax": _MAXIMUM,
     "backbone maximum dense": f"{_MAXIMUM} And the outputs are no probabilities.",
     "backbone sum dense softmax": "the sum of each channel is taken. Asked for is the mean over "
@@ -320,6 +339,18 @@ _NEW_WEIGHTS = (
     "random weights, and all that was learned is lost. Use the backbone itself."
 )
 _CUT = "a part of the backbone is left out or changed: {} of its {} weights are not in your model."
+_TRAINED = (
+    "{} of the backbone's {} weights have changed before your function returns the model. It makes "
+    "the model ready to be trained; it does not train."
+)
+_STATISTICS_AT_ONCE = (
+    "the backbone's moving statistics change even where your model is called in inference: it "
+    "calls the backbone with `training=True`, and the batch normalisations are not frozen."
+)
+_WRONG_AXES = (
+    "the Dense layer takes {} numbers of a picture, and the backbone has {} channels. Is the mean "
+    "taken of all of height and width, and of these two axes only?"
+)
 _NOT_FROZEN = (
     "the backbone is not frozen. The gradients that a new Dense layer sends back would change "
     "what it has learned. (`training=False` in its call freezes nothing.)"
@@ -387,6 +418,7 @@ def judge_fine_tuning(function):
     model = call(function, backbone, _OUTPUTS)
     _expect_model(model, backbone)
     _judge_outputs(model)
+    _judge_changes(values, model, backbone)
     _judge_presence(values, _values(model), backbone)
     _judge_frozen([w for w in model.trainable_weights if _is_among(w, values)], trainable)
     _judge_dense([tuple(w.shape) for w in model.trainable_weights])
@@ -406,9 +438,9 @@ _OTHER_HEADS = {
 }
 
 
-def follow_fine_tuning(line):
+def follow_fine_tuning(line, backbone=None):
     """Compute a line of steps such as FINE_TUNING on the judge's pictures, times SCALE."""
-    backbone, (kernel, bias) = _backbone(), _dense_weights()
+    backbone, (kernel, bias) = backbone or _backbone(), _dense_weights()
     return SCALE * probes.follow(
         line,
         _batch(),
@@ -483,6 +515,19 @@ def _judge_outputs(model):
     )
 
 
+def _judge_changes(values, model, backbone):
+    """Raise Wrong if the backbone's own weights are in the model, but with other values."""
+    own = [
+        weight
+        for weight, value in zip(backbone.weights, values, strict=True)
+        if any(weight is each for each in model.weights) and not np.array_equal(weight, value)
+    ]
+    if own and all(weight.name.startswith("moving") for weight in own):
+        raise Wrong(_STATISTICS_AT_ONCE)
+    if own:
+        raise Wrong(_TRAINED.format(len(own), len(values)))
+
+
 def _judge_presence(values, found, backbone):
     missing = sum(not any(np.array_equal(value, each) for each in found) for value in values)
     if missing == len(values):
@@ -512,14 +557,17 @@ def _judge_dense(shapes):
         return
     if not shapes:
         raise Wrong(_ALL_FROZEN)
-    kernels = [shape for shape in shapes if len(shape) == 2]
+    kernels = [shape for shape in _flat(shapes) if len(shape) == 2]
     if len(kernels) > 1:
         raise Wrong(_HIDDEN.format(len(kernels)))
     if kernels and kernels[0][0] == np.prod(_FEATURES):
         raise Wrong(_FLATTENED)
+    if len(shapes) == len(_DENSE) and kernels:
+        raise Wrong(_WRONG_AXES.format(kernels[0][0], _FEATURES[2]))
     raise Wrong(
         f"the trainable weights have the shapes {described(shapes)}. Expected: those of one Dense "
-        f"layer that takes a number for each of {_FEATURES[2]} channels, and nothing else."
+        f"layer that takes a number for each of {_FEATURES[2]} channels, and nothing else, such as "
+        "a normalisation."
     )
 
 
@@ -537,12 +585,13 @@ def _judge_inference(model):
     output = SCALE * _output(model, training=False)
     otherwise = _change_told(watching.seen_by(model), _batch()) or _FINE_TUNING_UNKNOWN
     judged = (FINE_TUNING, FINE_TUNING_MISTAKES, otherwise)
-    probes.judge_output(output, *judged, follow_fine_tuning)
+    follow = partial(follow_fine_tuning, backbone=_backbone())
+    probes.judge_output(output, *judged, follow)
 
 
 def _change_told(calls, pictures):
     """Say what the backbone gets in place of the pictures, or return None."""
-    rows = [row for each in calls for row in each.values]
+    rows = watching.rows(calls)
     same = len(rows) == len(pictures) and all(map(watching.same_picture, rows, pictures))
     if not rows or same:
         return None
@@ -578,7 +627,9 @@ def _train_step(model, pictures):
         guarded(model.compile, optimizer, loss, run_eagerly=True, jit_compile=False)
         guarded(model.train_on_batch, pictures, classes)
     except Raised as reason:
-        raise Wrong(f"your model cannot be trained. In a step, {reason}") from None
+        if "No gradients" in str(reason):
+            raise Wrong(_NO_GRADIENT) from None
+        raise Wrong(f"your model cannot be trained: in a step of SGD, {reason}") from None
 
 
 def _judge_training(model):

@@ -530,15 +530,15 @@ def judge_flip(function):
     """Judge a function (model, pictures) -> probabilities, averaged with the mirror images'."""
     model = probes.trained_model()
     found = SCALE * _probabilities_of(_averaged(function, model))
-    otherwise = _calls_told(watching.seen_by(model)) or _probabilities_told(
-        found, follow_flip(FLIP)
-    )
-    probes.judge_output(found, FLIP, FLIP_MISTAKES, otherwise, follow_flip)
+    follow = partial(follow_flip, model=probes.trained_model())
+    told = _calls_told(watching.seen_by(model))
+    otherwise = told or _probabilities_told(found, follow(FLIP))
+    probes.judge_output(found, FLIP, FLIP_MISTAKES, otherwise, follow)
 
 
-def follow_flip(line):
+def follow_flip(line, model=None):
     """Compute a line of steps such as FLIP, times SCALE: float array (pictures, classes)."""
-    model = probes.trained_model()
+    model = model or probes.trained_model()
     views = {name: partial(_views, axes=axes) for name, axes in _AXES.items()}
     return SCALE * probes.follow(
         line,
@@ -580,7 +580,7 @@ def _averaged(function, model):
 
 def _calls_told(calls):
     """Say what the model got other than each picture and its mirror image, or return None."""
-    rows = [row for each in calls for row in each.values]
+    rows = watching.rows(calls)
     if not rows:
         return None
     if any(each.training for each in calls):

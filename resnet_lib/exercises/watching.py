@@ -1,7 +1,7 @@
 """What the reader's code hands to a model: layers that keep it, and words for what was changed.
 
 The layers compute what those do whose names they bear. In a graph, as in a model that is built
-around theirs and run with `predict`, there are no values to keep, and they keep nothing.
+around theirs and run with `predict`, there are no values to keep, only that there was a call.
 """
 
 from collections import deque
@@ -28,9 +28,9 @@ CHANGES = {
 
 
 class Seen(NamedTuple):
-    """A call: what went in, a float array, and whether the call was in training mode."""
+    """A call: what went in, None in a graph, and whether the call was in training mode."""
 
-    values: np.ndarray
+    values: np.ndarray | None
     training: bool
 
 
@@ -40,9 +40,7 @@ class _Watching:
         self.calls = deque()  # No list: Keras would follow what is in it.
 
     def call(self, inputs, training=None):
-        values = _values(inputs)
-        if values is not None:
-            self.calls.append(Seen(values, bool(training)))
+        self.calls.append(Seen(_values(inputs), bool(training)))
         return super().call(inputs)
 
 
@@ -73,6 +71,11 @@ def seen_by(model: keras.Model) -> list[Seen]:
     return found
 
 
+def rows(calls: list[Seen]) -> list[np.ndarray]:
+    """Return the pictures of the calls whose values are known, one by one."""
+    return [row for call in calls if call.values is not None for row in call.values]
+
+
 # What was changed
 
 
@@ -93,10 +96,10 @@ def change_told(found: np.ndarray, picture: np.ndarray) -> str:
     """Say what is different in a picture that none of CHANGES makes of the other."""
     low, high = found.min(), found.max()
     if same_picture(found, picture.clip(low, high)):
-        return (
-            f"the pictures are clipped before the model sees them: values below {low:.4g} and "
-            f"above {high:.4g} are lost."
-        )
+        below = f"below {low:.4g}" if low > picture.min() else ""
+        above = f"above {high:.4g}" if high < picture.max() else ""
+        lost = " and ".join(filter(None, (below, above)))
+        return f"the pictures are clipped before the model sees them: values {lost} are lost."
     ratio = _variation(found) / _variation(picture)
     if abs(found.mean() - picture.mean()) > 0.05 * np.ptp(picture):
         return (
@@ -105,13 +108,13 @@ def change_told(found: np.ndarray, picture: np.ndarray) -> str:
         )
     if ratio < 0.97:
         return (
-            "the pictures are smoothed before the model sees them, as by a blur or by a change of "
-            "size there and back: what is fine in them is lost."
+            "the pictures are smoothed before the model sees them, as by a blur, by a crop, or by "
+            "a change of size there and back: what is fine in them is lost."
         )
     if ratio > 1.03:
         return (
-            "the pictures are rougher than those that your function gets, as by noise, or by a "
-            "filter that sharpens."
+            "the model sees rougher pictures than those that your function gets, as by noise, by "
+            "a filter that sharpens, or because pixels change their places."
         )
     return (
         "the model sees other pictures than your function gets, though as bright and as rough: is "
