@@ -479,7 +479,8 @@ def blocks(**first: Any) -> "plots.Figure | Shown":
 
 RUNS = range(5, 201, 5)
 PEAKS = WARMUPS = tuple(number / 20 for number in range(1, 21))
-SCALES = ("share of the largest rate", "rate, logarithmic")
+SHARE = "share of the largest rate"
+SCALES = ("learning rate, logarithmic", SHARE)
 
 
 def _recipes(epochs, fitted, peak, warmup, anneal):
@@ -530,10 +531,10 @@ def draw_schedules(
     chosen = _recipes(epochs, fitted, peak, warmup, anneal)
     for line, (name, recipe) in zip(plots.LINES, chosen.items(), strict=False):
         places, rates = _rates(recipe, epochs)
-        heights = rates / rates.max() if scale == SCALES[0] else rates
+        heights = rates / rates.max() if scale == SHARE else rates
         ax.plot(places, heights, line, label=f"{name} ({recipe.optimizer})")
     ax.set(xlim=(0, epochs), xlabel="epochs done", ylabel=scale)
-    if scale == SCALES[0]:
+    if scale == SHARE:
         ax.set_ylim(0, 1.05)
     else:
         ax.set(yscale="log", ylim=(1e-7, 2))

@@ -211,8 +211,7 @@ def lines(figure):
 
 
 def test_schedules_as_published_are_cut_where_the_run_ends():
-    values = dict(epochs=100, scale="rate, logarithmic")
-    drawn = lines(explorers.draw_schedules(**values))
+    drawn = lines(explorers.draw_schedules(epochs=100))
     places, rates = drawn["example"]
     assert places.max() < 100
     assert rates == pytest.approx([schedules.example(int(place)) for place in places])
@@ -227,7 +226,8 @@ def test_schedules_as_published_are_cut_where_the_run_ends():
 
 def test_schedules_fitted_to_the_run_end_with_it():
     for epochs in (60, 200):
-        drawn = lines(explorers.draw_schedules(epochs=epochs, fitted=True))
+        drawn = lines(explorers.draw_schedules(epochs, fitted=True, scale=explorers.SHARE))
+        assert {rates.max() for _, rates in drawn.values()} == {1}
         assert drawn["example"][1][-1] == pytest.approx(5e-4)
         assert drawn["paper"][1][-1] == pytest.approx(0.01)
         assert drawn["one-cycle"][1][-1] < 0.01
