@@ -660,3 +660,45 @@ def test_a_function_of_a_library_is_imported():
 def test_a_function_made_by_a_function_comes_with_its_values():
     source = "def make(n):\n    def times(x):\n        return n * x\n    return times\nf = make(3)"
     assert runnable(source, "f", "times") == "n = 3\n\n\ndef times(x):\n    return n * x"
+
+
+# In kernels
+
+FIRST = [
+    "import resnet_lib as rl",
+    "BLOCKS = 6",
+    "class Rule:\n    def split(self, depth):\n        return divmod(depth - 2, BLOCKS)",
+    "def n_of(depth):\n    n, rest = Rule().split(depth)\n    return n if n > 0 == rest else None",
+    'rl.exercises.check("03-depth", n_of)\nrl.exercises.predict("03-constant", "nothing")',
+]
+SECOND = [
+    "import resnet_lib as rl",
+    'rl.exercises.recall("03-depth")',
+    'rl.exercises.recall("03-depth")',
+    'rl.exercises.compare("03-constant", difference=0)',
+]
+
+
+def run_kernel(cells, replies=None):
+    """Run cells in a new kernel; return what each printed."""
+    from nbclient import NotebookClient
+    from nbformat import v4
+
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells])
+    noted = {} if replies is None else {"on_cell_executed": lambda **told: replies.append(told)}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", **noted).execute()
+    return ["".join(each.text for each in cell.outputs) for cell in notebook.cells]
+
+
+@pytest.mark.slow
+def test_what_one_notebook_keeps_the_next_one_has(file):
+    assert run_kernel(FIRST)[-1].startswith("correct: ")
+    replies = []
+    printed = run_kernel(SECOND, replies)
+    assert "your function stands in the next cell" in printed[1]
+    assert "stands in a cell already" in printed[2]
+    assert printed[3] == "you: nothing; difference: 0\n"
+    payloads = [told["execute_reply"]["content"]["payload"] for told in replies]
+    ((payload,),) = filter(None, payloads)
+    assert (payload["source"], payload["replace"]) == ("set_next_input", False)
+    assert 'rl.exercises.check("03-depth", n_of)' in payload["text"]

@@ -443,6 +443,15 @@ def copies(monkeypatch):
     return importlib.import_module("copies")
 
 
+def test_a_build_has_no_widgets_and_keeps_nothing_of_the_reader(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "notebooks")
+    monkeypatch.setenv("RESNET_LIB_PROGRESS", "mine.json")
+    monkeypatch.setenv("RESNET_LIB_WIDGETS", "1")
+    environment = importlib.import_module("build").kernel_environment("profile")
+    assert environment["RESNET_LIB_PROGRESS"] == "off"
+    assert environment["RESNET_LIB_WIDGETS"] == "0"
+
+
 def test_the_copies_need_nothing_but_python_and_no_set_up(checkout):
     (checkout / "notebooks/01_a.ipynb").write_text("{}")
     process = make(checkout, "my_notebooks", PYTHON=sys.executable)
