@@ -148,7 +148,7 @@ rl.exercises.compare("02-projection", counted=(*block.output_shape[1:], counted)
 # %% [markdown]
 # Side by side, the two blocks:
 
-# %%
+# %% tags=["figure-blocks"]
 blocks = {"identity": on_its_own(identity_block, (32, 32, 16), 16), "projection": block}
 rl.plots.block(blocks)
 

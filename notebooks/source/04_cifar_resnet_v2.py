@@ -122,7 +122,7 @@ def adds_up(model, block_end, branch_end):
         start = start + branch
     print(f"{model.name}: ", end="")
     print(f"largest difference {abs(start - end).max():.1f}, largest value {abs(end).max():.1f}")
-    return "exactly" if np.array_equal(start, end) else "not equal"
+    return "equal to the last bit" if np.array_equal(start, end) else "not equal"
 
 
 in_v2 = adds_up(v2, block_end="add", branch_end="conv2")

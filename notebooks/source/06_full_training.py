@@ -132,7 +132,8 @@ fig
 rl.explorers.schedules()
 
 # %% [markdown]
-# Each line is the rate in the epochs that are left to the run. One-cycle is at zero where the run ends, whatever its length; the other two keep their dates.
+# The height is the share of each one's largest rate. One-cycle is at zero where the run ends, whatever its length. The other two keep their dates: a run of 100 epochs ends
+# after the first of their steps, one of 80 before it.
 #
 # ## The network
 #
