@@ -628,9 +628,6 @@ def block_of(line):
 
 ON_PICTURES = {
     "scale": lambda y: y / 255,
-    "centre": lambda y: y / 127.5 - 1,
-    "brightest": lambda y: y / y.max(),
-    "standardise": lambda y: (y - y.mean()) / y.std(),
     "caffe": lambda y: keras.applications.resnet.preprocess_input(y.astype("float32")),
     "bgr": lambda y: y[..., ::-1],
     "mirror": lambda y: y[:, :, ::-1],

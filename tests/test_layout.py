@@ -14,7 +14,15 @@ ROOT = Path(rl.__file__).parent
 TESTS = Path(__file__).parent
 # Tests that are not about one room: what they are about is in their name.
 WITHOUT_ROOM = {"contributing", "damage", "init", "layout", "nbval_approx", "notebooks"}
-WITHOUT_ROOM |= {"lab", "odd_models", "project", "reference", "tasks", "time_to_accuracy"}
+WITHOUT_ROOM |= {
+    "exercises_models",
+    "lab",
+    "odd_models",
+    "project",
+    "reference",
+    "tasks",
+    "time_to_accuracy",
+}
 
 
 def rooms():

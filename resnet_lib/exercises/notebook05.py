@@ -110,8 +110,6 @@ SCALED_PICTURE_MISTAKES = {
     "centre": "the pixels are scaled to -1 to 1 before the model gets them. " + _PREPROCESSED,
     "standardise": "the mean of the picture is taken off and its standard deviation divided out "
     f"before the model gets it. {_PREPROCESSED}",
-    "brightest": "the pixels are divided by the largest one of the picture before the model gets "
-    f"them. {_PREPROCESSED}",
 }
 PREDICTION_MISTAKES = {
     **{f"{change} model argmax": text for change, text in PICTURE_MISTAKES.items()},

@@ -587,14 +587,16 @@ def _calls_told(calls):
         return FLIP_MISTAKES["mirror model-in-training average"]
     pictures = _pictures().astype("float32")
     views = {"the picture": pictures, "the mirror image": pictures[:, :, ::-1]}
-    foreign = sum(not any(_is_among(row, view) for view in views.values()) for row in rows)
+    foreign = [row for row in rows if not any(_is_among(row, view) for view in views.values())]
     if foreign:
         return (
-            f"of the {len(rows)} pictures that the model gets, {foreign} are neither one of "
-            f"yours nor its mirror image. {'' if np.max(rows) > 3 else _PREPROCESSED}"
+            f"of the {len(rows)} pictures that the model gets, {len(foreign)} are neither one of "
+            f"yours nor its mirror image. {_PREPROCESSED if np.max(foreign) < 3 else ''}"
         )
     for what, view in views.items():
         missing = sum(not _is_among(picture, rows) for picture in view)
+        if missing == _BATCH:
+            return f"the model never gets {what}. What is it that you turn round?"
         if missing:
             return (
                 f"for {missing} of {_BATCH} pictures the model never gets {what}. (A random flip "

@@ -15,7 +15,6 @@ from keras import layers, ops
 CHANGES = {
     "scale": lambda y: y / 255,
     "centre": lambda y: y / 127.5 - 1,
-    "brightest": lambda y: y / ops.max(y, (1, 2, 3), keepdims=True),
     "standardise": lambda y: (y - ops.mean(y, (1, 2, 3), keepdims=True)) / _deviation(y),
     "caffe": lambda y: keras.applications.resnet.preprocess_input(y),
     "bgr": lambda y: ops.flip(y, -1),
