@@ -54,7 +54,7 @@ class Block:
     """A part of a model, layer by layer.
 
     Attributes:
-        name: the prefix of its layers' names, or the model's name.
+        name: the prefix of its layers' names, or the model's name; "" tells its kind instead.
         shape: what comes in, without the batch.
         main: the path with the most work, tuple of Box, in order.
         sides: tuple of Side, the shorter ones first.
@@ -84,7 +84,8 @@ class Block:
         """A sentence that says what the block does, for readers who cannot see it."""
         ends = f"{size(self.shape)} to {size(self.main[-1].shape)}"
         last = "" if self.sides else "; no skip"
-        return f"Block {self.name}, {ends}: {_told_main(self)}{last}."
+        what = f"Block {self.name}" if self.name else self.kind.capitalize()
+        return f"{what}, {ends}: {_told_main(self)}{last}."
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class Network:
     def alt(self) -> str:
         """What the network consists of, for readers who cannot see it."""
         rows = "; ".join(_told_row(row) for row in self.rows)
-        return f"{self.name} by stages, input {size(self.shape)}: {rows}."
+        return f"{self.name or 'Network'} by stages, input {size(self.shape)}: {rows}."
 
 
 def read(model: keras.Model, name: str | None = None) -> Block | Network:
@@ -144,10 +145,10 @@ def read(model: keras.Model, name: str | None = None) -> Block | Network:
     if not whole:
         raise ValueError(f"Expected a model with layers. Received: {model.name}, without any")
     members = whole if name is None else _completed(calls, _named(model, calls, whole, name))
-    told = model.name if name is None else name
+    told = model.name if name is None else name.rstrip("_")
     keys = _keys(calls, members)
     if len({key for key in keys.values() if key[1] is not None}) >= 2:
-        told = told if name is None else f"{model.name}, {name},"
+        told = told if name is None else f"{model.name}, {told},"
         return _network(calls, members, keys, told)
     block = _block(calls, members, told)
     if _number_of_boxes(block) > MOST:
@@ -181,11 +182,13 @@ class Call:
         node: Keras' node, with the tensors and other arguments.
         names: names of the models that it is nested in, then its own.
         sources: numbers of the calls that it takes from.
+        consumers: numbers of the calls that take from it.
     """
 
     node: Any = field(repr=False)
     names: tuple[str, ...]
     sources: tuple[int, ...]
+    consumers: list[int] = field(default_factory=list, repr=False)
 
     @property
     def operation(self) -> keras.Operation:
@@ -208,7 +211,11 @@ def _calls(model):
         )
     calls, made = [], {}
     _add_calls(model, (), calls, made)
-    return [_without_zeros(call, calls) for call in calls]
+    calls = [_without_zeros(call, calls) for call in calls]
+    for number, call in enumerate(calls):
+        for source in set(call.sources):
+            calls[source].consumers.append(number)
+    return calls
 
 
 def _add_calls(model, outer, calls, made):
@@ -238,10 +245,6 @@ def _without_zeros(call, calls):
 
 def _pass_on(tensors, others, made):
     made.update((id(b), made[id(a)]) for a, b in zip(tensors, others, strict=True))
-
-
-def _consumers(calls, number):
-    return [other for other, call in enumerate(calls) if number in call.sources]
 
 
 # What belongs together
@@ -291,7 +294,7 @@ def _completed(calls, members):
     members = members | (_reached(calls, members) & _needed(calls, members))
     while len(entries := _entries(calls, members)) > 1:  # The last may stand on the skip.
         last = max(entries)
-        if not _automatic(calls[last]) or set(_consumers(calls, last)) - members:
+        if not _automatic(calls[last]) or set(calls[last].consumers) - members:
             return members
         members = members | {last}
     for number, call in enumerate(calls):
@@ -306,7 +309,7 @@ def _sum_with_entry(calls, members, entries, number):
     sources = {source for each in found for source in calls[each].sources}
     if not (sources & members and sources & entries):
         return set()
-    behind = _consumers(calls, number)
+    behind = calls[number].consumers
     if len(behind) == 1 and _automatic(calls[behind[0]]) and activates(calls[behind[0]]):
         found = found | set(behind)
     return found
@@ -314,15 +317,15 @@ def _sum_with_entry(calls, members, entries, number):
 
 def _reached(calls, members):
     found = set(members)
-    for number, call in enumerate(calls):
-        if found & set(call.sources):
+    for number in range(min(members), max(members)):
+        if found & set(calls[number].sources):
             found.add(number)
     return found
 
 
 def _needed(calls, members):
     found = set(members)
-    for number in reversed(range(len(calls))):
+    for number in range(max(members), min(members), -1):
         if number in found:
             found.update(calls[number].sources)
     return found
@@ -346,9 +349,9 @@ def _entries(calls, members):
 
 
 def _exits(calls, members):
-    taken = {s for n in members for s in calls[n].sources}
-    outside = {s for n, call in enumerate(calls) if n not in members for s in call.sources}
-    return {number for number in members if number not in taken or number in outside}
+    """The members that are taken from outside, or by nothing."""
+    taken = {number: set(calls[number].consumers) for number in members}
+    return {number for number, by in taken.items() if not by or by - members}
 
 
 def _ends(calls, members, name):
@@ -449,8 +452,11 @@ def _keys(calls, members):
     for number in members:
         keys = [_key(name, calls[number].operation) for name in calls[number].names]
         found[number] = next((key for key in keys if key[0] != OTHER), (OTHER, None))
-    for key in {key for key in found.values() if key[1] is not None}:
-        block = {number for number, other in found.items() if other == key}
+    blocks = {}
+    for number, key in found.items():
+        if key[1] is not None:
+            blocks.setdefault(key, set()).add(number)
+    for key, block in blocks.items() if (OTHER, None) in found.values() else ():
         for number in _completed(calls, block) & members:
             if found[number][0] == OTHER:
                 found[number] = key
@@ -467,11 +473,12 @@ def _network(calls, members, keys, name):
     for key, numbers in groupby(sorted(members), key=keys.__getitem__):
         block = set(numbers)
         told = f"{key[0]}_block{key[1]}" if key[1] else key[0]
-        start, end = _ends(calls, block, told)
+        beside = any(key == other for other, _ in units)  # Its layers do not follow one another.
+        start, end = (None, None) if beside else _ends(calls, block, told)
         if start != entry:
             raise ValueError(
-                "Expected blocks one behind another. Received: a network in which "
-                f"{told} does not take what comes before it; draw one block, such as {told!r}"
+                f"Expected blocks one behind another. Received: {name}, in which {told} stands "
+                "beside another; draw one block by the beginning of its layers' names"
             )
         units.append((key, _block(calls, block, told)))
         entry = end

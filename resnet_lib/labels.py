@@ -282,7 +282,7 @@ _KINDS: dict[str, Callable] = {
     **dict.fromkeys(("SeparableConv1D", "SeparableConv2D", "SeparableConv"), _separable),
     "Dense": _dense,
     **dict.fromkeys((f"{kind}Normalization" for kind in ("Batch", "Layer", "Group")), _norm),
-    **dict.fromkeys(("ReLU", "Relu"), _relu),
+    **dict.fromkeys(("ReLU", "Relu", "LeakyReLU", "LeakyRelu"), _relu),
     **dict.fromkeys(("Activation", "Softmax", "Sigmoid", "Tanh", "Silu", "Gelu"), _activation),
     **dict.fromkeys((f"{kind}Pooling{d}D" for kind in ("Max", "Average") for d in "123"), _pool),
     **dict.fromkeys(("MaxPool", "AveragePool"), _pool),

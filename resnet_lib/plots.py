@@ -6,6 +6,7 @@ only there. `figure.savefig("name.png")` writes it to a file.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -221,19 +222,26 @@ def feature_maps(
     fig, axes = figure(
         f"The stages of {'; of '.join(told)}{scale}.",
         rows=len(several),
-        size=(8, 0.4 + 2.4 * len(several)),
+        size=(8, 0.8 + 2 * len(several)),
         squeeze=False,
     )
-    rights = [
-        _draw_boxes(ax, maps, tallest, shorten)
-        for ax, (_, maps) in zip(axes[:, 0], several, strict=True)
-    ]
+    lefts = _lefts([maps for _, maps in several], tallest, shorten)
     note = "" if shorten == 1 else f", channels shortened {shorten} times"
-    for ax, (title, _) in zip(axes[:, 0], several, strict=True):
-        ax.set_xlim(-0.3 * tallest, max(rights))
-        title = f"{title}: feature maps (height x width x channels){note}"
-        ax.set_title(plain(title), fontsize=10)
+    for ax, (title, maps) in zip(axes[:, 0], several, strict=True):
+        _draw_boxes(ax, maps, lefts, tallest, shorten)
+        told = f"{title}: feature maps (height x width x channels){note}"
+        ax.set_title(plain(told), fontsize=10)
     return fig
+
+
+def _lefts(several, tallest, shorten):
+    """Where each box begins, for all models alike; and where the last ends."""
+    lefts = [0.0]
+    for number in range(max(map(len, several))):
+        shapes = [maps[number].shape for maps in several if number < len(maps)]
+        long = max(channels / shorten + width * SLANT for _, width, channels in shapes)
+        lefts.append(lefts[-1] + max(long, 0.9 * tallest) + 0.35 * tallest)
+    return lefts
 
 
 def _titled(model):
@@ -266,23 +274,19 @@ def _known_maps(model, input_shape):
     return maps
 
 
-def _draw_boxes(ax, maps, tallest, shorten):
-    """Draw boxes in a row; returns where they end."""
-    left = 0.0
-    for number, stage in enumerate(maps):
+def _draw_boxes(ax, maps, lefts, tallest, shorten):
+    for number, (stage, left) in enumerate(zip(maps, lefts, strict=False)):
         height, width, channels = stage.shape
         _box(ax, left, height, width, channels / shorten, COLOURS[number % len(COLOURS)])
         long = channels / shorten + width * SLANT
         size = "x".join(str(side) for side in stage.shape)
         count = f"{stage.blocks} block{'s' * (stage.blocks != 1)}" if stage.blocks else " "
-        middle = left + long / 2
         told = plain(f"{stage.stage}\n{size}\n{count}")
-        ax.text(middle, -0.72 * tallest, told, ha="center", va="top")
-        left += max(long, 0.9 * tallest) + 0.35 * tallest
+        ax.text(left + long / 2, -0.72 * tallest, told, ha="center", va="top")
+    ax.set_xlim(-0.3 * tallest, lefts[-1])
     ax.set_ylim(-1.3 * tallest, 0.9 * tallest)
     ax.set_aspect("equal")
     ax.axis("off")
-    return left
 
 
 SLANT = 0.35  # How far a pixel of width goes to the right and up.
@@ -327,12 +331,15 @@ def block(model: Any, name: str | None = None) -> Figure:
         ValueError: what `resnet_lib.graphs.read` refuses, such as a name that no layer has.
     """
     panels, told = [], []
-    for title, one, part in _to_draw(model, name):
+    several = list(_to_draw(model, name))
+    for title, one, part in several:
         found = graphs.read(one, part)
-        title = _block_title(title, one, part, found)
-        place = diagrams.place_block if isinstance(found, graphs.Block) else diagrams.place_network
-        panels.append(place(found, title))
-        told.append(found.alt if len(panels) == 1 or not title else f"{title}: {found.alt}")
+        alone = title is None and part is not None and len(several) == 1
+        title = _block_title(title, one, part)
+        is_block = isinstance(found, graphs.Block)
+        place = diagrams.place_block if is_block else diagrams.place_network
+        panels.append(place(found, title or (found.kind if is_block else "network")))
+        told.append(found.alt if alone else replace(found, name=title).alt)
     whole = diagrams.beside(panels)
     fig = Figure(figsize=(whole.width, whole.height))
     fig.alt = " ".join(told)
@@ -355,14 +362,13 @@ def _to_draw(model, name):
         yield title, one, part
 
 
-def _block_title(title, model, name, found):
+def _block_title(title, model, name):
+    """The reader's title, or the names; "" where Keras has named the model."""
     if title is not None:
         return str(title)
     if name is not None:
         return f"{model.name}, {name}"
-    if not re.fullmatch(r"(functional|sequential)(_\d+)?", model.name):
-        return model.name
-    return found.kind if isinstance(found, graphs.Block) else "network"
+    return "" if re.fullmatch(r"(functional|sequential)(_\d+)?", model.name) else model.name
 
 
 @styled

@@ -21,6 +21,7 @@ def a_run(epochs=3):
 
 
 MODEL = cifar.resnet_v1((32, 32, 3), 8)
+SMALLER = cifar.resnet_v1((8, 8, 3), 8)
 IMAGES = np.random.default_rng(0).random((4, 32, 32, 3), "float32")
 
 
@@ -61,6 +62,10 @@ FIGURES = {
     "learning rate of a recipe": lambda: plots.learning_rate(recipes.EXAMPLE),
     "learning rate of a schedule": lambda: plots.learning_rate(schedules.example),
     "feature maps": lambda: plots.feature_maps(MODEL),
+    "feature maps of two": lambda: plots.feature_maps([MODEL, SMALLER]),
+    "block": lambda: plots.block(MODEL, "stage2_block1"),
+    "network": lambda: plots.block(MODEL),
+    "blocks": lambda: plots.block([(MODEL, "stage1_block1"), (MODEL, "stage2_block1")]),
     "gradient norm": lambda: plots.gradient_norm(MODEL, IMAGES, np.arange(4)),
     "signals": lambda: plots.signals({"a": gradients(), "b": gradients()}, title="two"),
     "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 1]}, ylabel="loss", log=True),
@@ -134,6 +139,8 @@ WITH_TEXTS = {
     "curves": lambda text: plots.curves({text: [1, 2]}, ylabel=text, xlabel=text, title=text),
     "signals": lambda text: plots.signals({text: gradients()}, title=text),
     "feature maps": lambda text: plots.feature_maps(odd_model(text)),
+    "block": lambda text: plots.block({text: (MODEL, "stage1_block1"), "b": odd_model(text)}),
+    "network": lambda text: plots.block({text: MODEL}),
     "over time": lambda text: plots.over_time({text: a_run()}, title=text),
     "confusion": lambda text: plots.confusion([[3, 0], [1, 0]], [text, "dog"], title=text),
     "images": lambda text: plots.images(IMAGES, [text] * 4, alt="Noise."),
@@ -191,6 +198,77 @@ def test_boxes_are_to_scale_and_from_the_live_model():
 def test_boxes_that_would_be_too_long_are_shortened_and_say_so():
     fig = plots.feature_maps(cifar.resnet_v2((32, 32, 3), 11))
     assert "channels shortened 2 times" in fig.axes[0].get_title()
+
+
+def test_boxes_of_several_models_are_to_one_scale():
+    fig = plots.feature_maps({"large": MODEL, "small": SMALLER})
+    large, small = fig.axes
+    fig.draw_without_rendering()
+    assert large.get_xlim() == small.get_xlim() and large.get_ylim() == small.get_ylim()
+    assert large.get_window_extent().width == pytest.approx(small.get_window_extent().width)
+    sides = [np.ptp(ax.patches[-3].get_xy(), axis=0) for ax in fig.axes]
+    np.testing.assert_allclose(sides, [(64, 8), (64, 2)])
+    assert "small as boxes" in fig.alt and "2x2x64" in fig.alt and "one scale" in fig.alt
+
+
+def test_boxes_of_several_models_are_shortened_alike():
+    fig = plots.feature_maps([cifar.resnet_v2((32, 32, 3), 11), SMALLER])
+    assert all("shortened 2 times" in ax.get_title() for ax in fig.axes)
+    assert np.ptp(fig.axes[1].patches[-3].get_xy(), axis=0)[0] == 32
+
+
+def written_in(fig):
+    return [text.get_text() for text in fig.findobj(matplotlib.text.Text) if text.get_text()]
+
+
+def test_a_block_is_drawn_from_the_live_model():
+    fig = plots.block(MODEL, "stage2_block1")
+    found = written_in(fig)
+    for label in ("conv 3x3, 32, /2", "conv 3x3, 32", "conv 1x1, 32, /2", "BN", "ReLU", "+"):
+        assert label in found
+    assert "ResNet8v1, stage2_block1" in found
+    assert fig.alt.startswith("Block stage2_block1, 32x32x16 to 16x16x32: 3x3 convolution")
+    assert fig.get_size_inches()[0] < 4
+
+
+def by_hand(name=None):
+    inputs = keras.Input((8, 8, 4))
+    return keras.Model(
+        inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs) + inputs, name=name
+    )
+
+
+def test_titles_are_the_readers_the_models_or_the_kind():
+    fig = plots.block({"mine": by_hand(), 2: (MODEL, "stage1_block1")})
+    assert {"mine", "2"} <= set(written_in(fig))
+    assert "Block mine, 8x8x4" in fig.alt and "Block 2, 32x32x16" in fig.alt
+    assert "mine" in written_in(plots.block(by_hand("mine")))
+    fig = plots.block(by_hand())  # Keras counts the models it has named: no number in the text.
+    assert "identity block" in written_in(fig)
+    assert fig.alt.startswith("Identity block, 8x8x4")
+
+
+def test_a_list_is_side_by_side_and_may_share_a_name():
+    one, other = MODEL, cifar.plain_net((32, 32, 3), 8)
+    fig = plots.block([one, other], "stage1_block1")
+    assert "Block ResNet8v1, stage1_block1," in fig.alt and "no skip" in fig.alt
+    width = plots.block(one, "stage1_block1").get_size_inches()[0]
+    assert fig.get_size_inches()[0] > width
+    with pytest.raises(ValueError, match="a model to draw"):
+        plots.block([])
+    with pytest.raises(ValueError, match="a model to draw"):
+        plots.feature_maps([])
+
+
+def test_texts_of_a_block_are_drawn_at_their_size():
+    """The figure's unit is an inch, so that points are points and boxes fit their texts."""
+    fig = plots.block(MODEL, "stage2_block1")
+    [ax] = fig.axes
+    fig.draw_without_rendering()
+    width, height = fig.get_size_inches()
+    assert ax.get_window_extent().width == pytest.approx(width * fig.dpi)
+    assert (ax.get_xlim(), ax.get_ylim()) == ((0, width), (height, 0))
+    assert min(text.get_fontsize() for text in ax.texts) >= 8
 
 
 def test_sizes_are_needed_for_boxes():
