@@ -479,8 +479,10 @@ def blocks(**first: Any) -> "plots.Figure | Shown":
 
 RUNS = range(5, 201, 5)
 PEAKS = WARMUPS = tuple(number / 20 for number in range(1, 21))
-SHARE = "share of the largest rate"
-SCALES = ("learning rate, logarithmic", SHARE)
+# The heights of two optimizers cannot be compared, their shapes can.
+SHARE = "share of the published largest rate"
+SCALES = (SHARE, "learning rate, logarithmic")
+LARGEST = {"example": 1e-3, "paper": 0.1, "one-cycle": recipes.ONE_CYCLE.peak}
 
 
 def _recipes(epochs, fitted, peak, warmup, anneal):
@@ -531,11 +533,11 @@ def draw_schedules(
     chosen = _recipes(epochs, fitted, peak, warmup, anneal)
     for line, (name, recipe) in zip(plots.LINES, chosen.items(), strict=False):
         places, rates = _rates(recipe, epochs)
-        heights = rates / rates.max() if scale == SHARE else rates
+        heights = rates / LARGEST[name] if scale == SHARE else rates
         ax.plot(places, heights, line, label=f"{name} ({recipe.optimizer})")
     ax.set(xlim=(0, epochs), xlabel="epochs done", ylabel=scale)
     if scale == SHARE:
-        ax.set_ylim(0, 1.05)
+        ax.set_ylim(0, 1.05 * max(1, peak / LARGEST["one-cycle"]))
     else:
         ax.set(yscale="log", ylim=(1e-7, 2))
     fig.legend(loc="outside right upper")

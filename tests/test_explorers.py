@@ -211,7 +211,7 @@ def lines(figure):
 
 
 def test_schedules_as_published_are_cut_where_the_run_ends():
-    drawn = lines(explorers.draw_schedules(epochs=100))
+    drawn = lines(explorers.draw_schedules(epochs=100, scale=explorers.SCALES[1]))
     places, rates = drawn["example"]
     assert places.max() < 100
     assert rates == pytest.approx([schedules.example(int(place)) for place in places])
@@ -226,11 +226,20 @@ def test_schedules_as_published_are_cut_where_the_run_ends():
 
 def test_schedules_fitted_to_the_run_end_with_it():
     for epochs in (60, 200):
-        drawn = lines(explorers.draw_schedules(epochs, fitted=True, scale=explorers.SHARE))
-        assert {rates.max() for _, rates in drawn.values()} == {1}
+        drawn = lines(explorers.draw_schedules(epochs, fitted=True))
+        assert [rates.max() for _, rates in drawn.values()] == pytest.approx([1, 1, 1])
         assert drawn["example"][1][-1] == pytest.approx(5e-4)
         assert drawn["paper"][1][-1] == pytest.approx(0.01)
         assert drawn["one-cycle"][1][-1] < 0.01
+
+
+def test_shares_are_of_the_published_rates():
+    for name, largest in explorers.LARGEST.items():
+        rates = map(rl.recipes.named(name).learning_rate, range(15))
+        assert max(rates) == pytest.approx(largest, rel=0.03)
+    ax = explorers.draw_schedules(peak=0.6).axes[0]
+    assert lines(ax.figure)["one-cycle"][1].max() == pytest.approx(2)
+    assert ax.get_ylim()[1] > 2
 
 
 def test_an_example_stopped_early_never_falls():
