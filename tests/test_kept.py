@@ -515,13 +515,12 @@ def trouble(where, tmp_path):
     return {
         "below a file": tmp_path / "a file" / "progress.json",
         "a folder": tmp_path / "folder",
-        "a device": "/dev/null",
         "read-only": tmp_path / "closed" / "progress.json",
         "nobody's": "~no_such_user/progress.json",
     }[where]
 
 
-@pytest.mark.parametrize("where", ["below a file", "a folder", "a device", "read-only", "nobody's"])
+@pytest.mark.parametrize("where", ["below a file", "a folder", "read-only", "nobody's"])
 def test_a_place_that_cannot_be_written_costs_one_line(where, tmp_path, monkeypatch, said):
     if where == "read-only" and os.geteuid() == 0:
         pytest.skip("root may write everywhere")
@@ -533,7 +532,16 @@ def test_a_place_that_cannot_be_written_costs_one_line(where, tmp_path, monkeypa
     assert lines[0].startswith("resnet_lib: your answers and predictions are not kept: ")
     assert "you: 5,000; counted: 4,672" in told
     assert "\ncorrect: " in told
-    assert not Path("/dev/null").is_file()
+
+
+def test_what_is_no_file_is_never_replaced(file, said, monkeypatch):
+    # /dev/null reads as an empty file would; to set it aside would take it from everybody.
+    file.parent.mkdir()
+    file.write_text("")
+    monkeypatch.setattr(kept.Path, "is_file", lambda path: False)
+    assert said(exercises.predict, NAME, 5000).endswith(f"not kept: {file} is not a file\n")
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_text() == ""
 
 
 def test_a_full_disk_costs_one_line_and_loses_nothing(file, said, monkeypatch):
