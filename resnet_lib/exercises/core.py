@@ -1,6 +1,5 @@
 """What all exercises share: how an answer is read, judged and spoken of."""
 
-import collections
 import ctypes
 import itertools
 import math
@@ -10,6 +9,7 @@ import re
 import reprlib
 import textwrap
 import threading
+import time
 import types
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -76,7 +76,7 @@ def verdict(exercise, name, answer):
         return told("look again", f"{reason}")
     except Exception as error:  # Whatever a strange answer does, its reader needs a sentence.
         return told("look again", f"{described(answer)} cannot be judged: {error_told(error)}")
-    return told("correct", f"{note} {exercise.why}" if note else exercise.why)
+    return told("correct", f"{note} Why it matters: {exercise.why}" if note else exercise.why)
 
 
 def told(label, text):
@@ -94,8 +94,9 @@ def is_undone(answer):
 def within(seconds, function, *args):
     """Return what a function returns, or raise Wrong if that takes more than so many seconds.
 
-    It stops whatever runs in Python, in any thread; one long operation of a library is stopped
-    at its end.
+    The seconds are those that this thread computes, so that nobody is told so because another
+    program has the processor; waiting counts a fifth. Whatever runs in Python is stopped, in any
+    thread; one long operation of a library, at its end.
     """
     finished = threading.Event()
     alarm = threading.Thread(
@@ -122,9 +123,25 @@ def within(seconds, function, *args):
 
 def _interrupt(thread, finished, seconds):
     """Raise TookTooLong in a thread, again and again, unless it is finished in time."""
-    while not finished.wait(seconds):
+    used = _stopwatch(thread)
+    while used() < seconds:
+        if finished.wait(max(seconds - used(), 0.01)):
+            return
+    while not finished.is_set():
         _raise_in(thread, ctypes.py_object(TookTooLong))
-        seconds = 1  # Again: an exception in a destructor, for one, is lost.
+        finished.wait(1)  # Then again: an exception in a destructor, for one, is lost.
+
+
+def _stopwatch(thread):
+    """Return a function that says how many seconds a thread has used since now."""
+    clocks = [(time.monotonic, 1)]
+    if hasattr(time, "pthread_getcpuclockid"):  # Not on Windows.
+        clock = time.pthread_getcpuclockid(thread)
+        clocks = [(lambda: time.clock_gettime(clock), 1), (time.monotonic, 5)]
+    start = [now() for now, _ in clocks]
+    return lambda: max(
+        (now() - begun) / slower for (now, slower), begun in zip(clocks, start, strict=True)
+    )
 
 
 def _raise_in(thread, error):
@@ -160,21 +177,18 @@ def _settings_of_keras():
 
 @contextmanager
 def _state_of_keras():
-    """Without the reader's policy, with layers named from the beginning and random numbers anew."""
-    # Keras has no public way to say that no policy is set, nor to give the other two back.
-    fresh = {
-        "dtype_policy": None,
-        "object_name_uids": collections.defaultdict(int),
-        "global_seed_generator": None,
-    }
-    kept = {name: global_state.get_global_attribute(name) for name in fresh}
+    """With a new state of Keras: no policy, layers named from the beginning, other generators.
+
+    What is stopped half-way leaves a state that no other layer should meet.
+    """
+    state = vars(global_state.GLOBAL_STATE_TRACKER)  # Of this thread; Keras has no public way.
+    kept = dict(state)
+    state.clear()
     try:
-        for name, value in fresh.items():
-            global_state.set_global_attribute(name, value)
         yield
     finally:
-        for name, value in kept.items():
-            global_state.set_global_attribute(name, value)
+        state.clear()
+        state.update(kept)
 
 
 # Speaking of answers

@@ -207,6 +207,7 @@ EXERCISES = {
             "bottleneck widen its mid-width?",
             "the last 1x1 convolution of a bottleneck has four times as many channels as its 3x3 "
             "convolution: the mid-width is a quarter of the output, in each stage.",
+            "divide 64, 128 and 256 by four; the answer is a tuple of the three.",
         ),
         why="the widely copied example has 16, 64 and 128, and so nearly three times the "
         "parameters at depth 164: its results are not the paper's network.",
