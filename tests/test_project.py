@@ -564,7 +564,7 @@ PYTEST = "CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --durations=10"
     ],
 )
 def test_each_kind_of_test_is_one_pytest_run_without_a_gpu(checkout, target, options):
-    two = f"{PYTEST} -n 2 --dist loadfile {options}"
+    two = f"{PYTEST} -n 2 --dist loadfile --no-loadscope-reorder {options}"
     assert commands(checkout, target) == [two]
     assert commands(checkout, target, "ARGS=-k shapes") == [f"{two} -k shapes"]
     assert commands(checkout, target, WORKERS="") == [f"{PYTEST} {options}"]
@@ -603,6 +603,48 @@ def test_help_is_the_default_and_lists_every_target(checkout):
     (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     listed = re.findall(r"^make ([\w-]+) +\S", process.stdout, re.MULTILINE)
     assert sorted(listed) == sorted(targets.split())
+
+
+# .ci/run
+
+
+def check_a_change(folder, **programs):
+    """Run .ci/run where there is nothing but some programs, that say what they are asked."""
+    (folder / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", folder / ".ci")
+    alone = folder / "alone"
+    alone.mkdir()
+    (alone / "dirname").symlink_to(shutil.which("dirname"))
+    for name, does in {"make": "", **programs}.items():
+        (alone / name).write_text(f'#!/bin/sh\necho {name} "$@" >&2\n{does}\n')
+        (alone / name).chmod(0o755)
+    command = [shutil.which("bash"), ".ci/run"]
+    environment = {"PATH": str(alone)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+TARGETS = [f"make {target}" for target in ("setup", "check", "test", "test-slow")]
+UPDATE, INSTALL = "apt-get -qq update", "apt-get -qq install -y --no-install-recommends chromium"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+@pytest.mark.parametrize(
+    ("programs", "steps"),
+    [
+        ({"id": "echo 0", "apt-get": ""}, [UPDATE, INSTALL]),
+        ({"id": "echo 0", "apt-get": "false"}, [UPDATE]),
+        ({"id": "echo 0", "apt-get": "", "chromium": ""}, []),
+        ({"id": "echo 0"}, []),
+        ({"id": "echo 1000", "apt-get": ""}, []),
+    ],
+    ids=["installs", "cannot", "is there", "no apt-get", "not root"],
+)
+def test_ci_installs_a_browser_where_it_can_and_goes_on_where_not(checkout, programs, steps):
+    process = check_a_change(checkout, **programs)
+    assert process.returncode == 0, process.stderr
+    asked = [line for line in process.stderr.splitlines() if not line.startswith("id")]
+    assert asked == [TARGETS[0], *steps, *TARGETS[1:]]
+    assert ("tests in a browser are skipped" in process.stdout) == (steps == [UPDATE])
 
 
 # conftest.py
