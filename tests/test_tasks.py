@@ -176,7 +176,7 @@ def wrong_prediction(notebook, name):
         yield f"{name}: compared before it is predicted"
     if not stdout(notebook.cells[asked]).startswith("no prediction yet: "):
         yield f"{name}: saved output {stdout(notebook.cells[asked])[:40]!r}"
-    if not stdout(notebook.cells[answered]).startswith("you: no prediction; "):
+    if not re.search(r"^you: no prediction; \w", stdout(notebook.cells[answered]), re.MULTILINE):
         yield f"{name}: saved comparison {stdout(notebook.cells[answered])[:40]!r}"
     for index in range(asked + 1, answered + 1):
         if gives_away(notebook.cells[index]):
