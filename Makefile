@@ -40,7 +40,7 @@ endif
 
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 PYTEST = CUDA_VISIBLE_DEVICES=-1 $(PY) -m pytest --durations=10 \
-  $(if $(WORKERS),-n $(WORKERS) --dist loadfile)
+  $(if $(WORKERS),-n $(WORKERS) --dist loadfile --no-loadscope-reorder)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile

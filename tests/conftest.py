@@ -11,8 +11,18 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["RESNET_LIB_PROGRESS"] = "off"
 
 
+# The files that take longest, slow tests or not: two processes end at nearly the same time if
+# what is left to the end is short. (`make` asks pytest-xdist to keep to this order.)
+LONGEST = ("test_zoo", "test_notebooks", "06_full_training", "05_resnet50_comparison", "test_tasks")
+LONGEST += ("03_cifar_resnet_v1", "04_cifar_resnet_v2", "01_skip_connections")
+LONGEST += ("02_identity_and_projection_blocks", "test_fit", "test_run", "test_exercises")
+LONGEST += ("test_shapes", "test_damage", "test_main", "test_fused_bn", "test_runtime")
+
+
 def pytest_collection_modifyitems(items):
-    """Skip the tests marked `images` where there are no images, and say why."""
+    """Start with the longest files; skip the tests marked `images` where there are no images."""
+    places = {stem: place for place, stem in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
     reason = no_images()
     for item in items:
         if reason and item.get_closest_marker("images"):

@@ -122,7 +122,12 @@ def settings(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("ResNet50", 50), ("ResNet101", 101), ("ResNet152", 152)]
+    ("name", "count"),
+    [
+        ("ResNet50", 50),
+        pytest.param("ResNet101", 101, marks=pytest.mark.slow),
+        pytest.param("ResNet152", 152, marks=pytest.mark.slow),
+    ],
 )
 def test_all_parameters_of_keras_applications(name, count):
     found = rl.count_parameters(built(count, "applications"))

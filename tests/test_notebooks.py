@@ -328,6 +328,26 @@ def test_a_cell_that_is_not_compared_is_found(notebook):
 # The full profile
 
 
+TOO_FEW = re.compile(r"Expected `minutes` to be at least ([\d.]+), which one epoch")
+
+
+def in_full(command, folder, minutes):
+    """Run a command in the full profile; return the finished process.
+
+    Where an epoch takes longer than the minutes it has, as on a busy machine, run it with more.
+    """
+    for _ in range(3):
+        setting = {"RESNET_LIB_PROFILE": "full", "RESNET_LIB_MINUTES": str(minutes)}
+        process = subprocess.run(
+            command, cwd=folder, env=os.environ | setting, capture_output=True, text=True
+        )
+        too_few = TOO_FEW.search(process.stderr)
+        if process.returncode == 0 or not too_few:
+            break
+        minutes = 1.3 * float(too_few[1])
+    return process
+
+
 @pytest.mark.images
 @pytest.mark.slow
 def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_path):
@@ -338,9 +358,8 @@ def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_pa
     minutes, *command = shlex.split(command)
     assert minutes == "RESNET_LIB_MINUTES=30"
     command[0] = str(Path(sys.executable).with_name(command[0]))
-    # Four minutes, for a busy machine may need more than two for one epoch.
-    setting = {"RESNET_LIB_PROFILE": "full", "RESNET_LIB_MINUTES": "4"}
-    subprocess.run(command, cwd=tmp_path, env=os.environ | setting, check=True)
+    process = in_full(command, tmp_path, 2.5)
+    assert process.returncode == 0, process.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     record = json.loads((folder / "first" / "record.json").read_text())
     assert record["dataset"]["source"].startswith("CIFAR-10")

@@ -1,5 +1,6 @@
 """The runs and the trained networks that come with the library."""
 
+import functools
 import json
 import re
 import shlex
@@ -103,15 +104,32 @@ def test_a_records_command_says_what_was_done(run):
     assert not reduced or dataset["image_shape"][0] == int(reduced[1])
 
 
+@pytest.fixture(scope="module")
+def read_once():
+    """Let each dataset of the records be read, and reduced to another size, once in this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, load in datasets.NAMED.copy().items():
+            patch.setitem(datasets.NAMED, name, functools.cache(load))
+        patch.setattr(datasets.resize, "shrunk", functools.cache(datasets.resize.shrunk))
+        yield
+
+
+def no_test(model, split):
+    """Return what `fitting.probabilities` does, of a model that has not looked."""
+    return np.full((len(split), model.output_shape[-1]), 1 / model.output_shape[-1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REPEATED)
-def test_a_recorded_command_repeats_its_first_epoch(name, tmp_path):
+def test_a_recorded_command_repeats_its_first_epoch(name, tmp_path, read_once, monkeypatch):
     record, out = RUNS[name].record, tmp_path / "again"
     arguments = shlex.split(record["notes"]["command"])[3:]
-    data = getattr(rl.datasets, _parser().parse_args(arguments).dataset)()
+    data = datasets.NAMED[_parser().parse_args(arguments).dataset]()
     original = datasets.resize.shrunk(data, record["dataset"]["image_shape"][0])
     if original.sha256 != record["dataset"]["sha256"]:
         pytest.skip("these are other copies of the images than the record's")
+    # Three looks at all test pictures would follow, which nothing here is about.
+    monkeypatch.setattr(fitting, "probabilities", no_test)
     assert main([*arguments, "--out", str(out), "--stop-after", "1"]) == 0
     again = records.load(out).record
     assert again["dataset"] == record["dataset"]
@@ -199,17 +217,26 @@ def elsewhere(tmp_path_factory):
     return python
 
 
+BROUGHT = """
+import sys, numpy as np, resnet_lib as rl
+for name in sys.argv[1:]:
+    model = rl.load_trained(name)
+    print(rl.__file__, len(rl.records.recorded()), model(np.zeros((1, 32, 32, 3))).shape[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def brought(elsewhere, tmp_path_factory):
+    """What that Python says of each trained network: {name: [file, runs, classes]}."""
+    command = [elsewhere, "-I", "-c", BROUGHT, *zoo.names()]
+    folder = tmp_path_factory.mktemp("empty")
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return dict(zip(zoo.names(), map(str.split, done.stdout.splitlines()), strict=True))
+
+
 @pytest.mark.slow
-def test_the_wheel_brings_the_runs_and_the_networks(elsewhere, tmp_path, name):
-    program = (
-        "import numpy as np, resnet_lib as rl; "
-        f"model = rl.load_trained({name!r}); "
-        "print(rl.__file__, len(rl.records.recorded()), model(np.zeros((1, 32, 32, 3))).shape[1])"
-    )
-    done = subprocess.run(
-        [elsewhere, "-I", "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    file, runs, classes = done.stdout.split()
+def test_the_wheel_brings_the_runs_and_the_networks(elsewhere, brought, name):
+    file, runs, classes = brought[name]
     assert Path(file).is_relative_to(elsewhere.parents[1])
     assert (int(runs), int(classes)) == (len(RUNS), len(RUNS[name].record["dataset"]["classes"]))
 
@@ -245,10 +272,7 @@ def test_the_signs_are_those_of_the_records():
     assert hashes == {rl.datasets.sign_digits().sha256}
 
 
-DATA = {
-    "resnet20v1-cifar10": rl.datasets.cifar10,
-    "resnet20v1-shapes": rl.datasets.shapes,
-}
+DATA = {"resnet20v1-cifar10": "cifar10", "resnet20v1-shapes": "shapes"}
 
 
 def test_each_trained_network_is_held_to_its_record():
@@ -259,8 +283,8 @@ def test_each_trained_network_is_held_to_its_record():
 @pytest.mark.parametrize(
     "name", [pytest.param("resnet20v1-cifar10", marks=pytest.mark.images), "resnet20v1-shapes"]
 )
-def test_a_trained_network_has_its_recorded_accuracies(name):
-    data, record = DATA[name](), RUNS[name].record
+def test_a_trained_network_has_its_recorded_accuracies(name, read_once):
+    data, record = datasets.NAMED[DATA[name]](), RUNS[name].record
     if data.sha256 != record["dataset"]["sha256"]:
         assert "cifar10" in name, "the drawn shapes are the same everywhere"
         pytest.skip("these are other copies of the pictures than the record's")
