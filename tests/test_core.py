@@ -241,7 +241,8 @@ def test_interrupt_of_the_reader_passes_and_leaves_no_thread():
 
 def test_note_of_a_judge_stands_before_the_reason():
     exercise = own_exercise(lambda answer: "a variant: it is so.")
-    assert core.verdict(exercise, "00-own", 1) == "correct: a variant: it is so. it matters."
+    said = "correct: a variant: it is so. Why it matters: it matters."
+    assert core.verdict(exercise, "00-own", 1) == said
 
 
 def count(a=2, b=3, c=1):
