@@ -852,6 +852,100 @@ def test_wrong_residual_gets_its_diagnosis(verdict, function, words):
     assert words in verdict("01-residual", function)
 
 
+def dropped(y):
+    return layers.Dropout(0.9)(y)
+
+
+class Louder(layers.Layer):
+    def call(self, x, training=False):
+        return 2 * x if training else x
+
+
+# Mistakes that are no other order of the steps.
+RESIDUALS = {
+    "dropout": (lambda x, branch: residual(x, lambda y: dropped(branch(y))), "time: Dropout. This"),
+    "dropout-behind": (lambda x, branch: dropped(residual(x, branch)), "time: Dropout. This"),
+    "louder": (
+        lambda x, branch: Louder()(residual(x, branch)),
+        "in training it computes something",
+    ),
+    "skip-cut": (
+        lambda x, branch: ops.relu(ops.stop_gradient(x) + branch(x)),
+        "no gradient passes through the skip",
+    ),
+    "branch-cut": (
+        lambda x, branch: ops.relu(x + ops.stop_gradient(branch(x))),
+        "no gradient passes through the branch",
+    ),
+    "branch-begins-cut": (
+        lambda x, branch: ops.relu(x + branch(ops.stop_gradient(x))),
+        "no gradient passes through the branch",
+    ),
+    "cut": (
+        lambda x, branch: ops.stop_gradient(residual(x, branch)),
+        "no gradient passes through the block",
+    ),
+    "loss-added": (
+        lambda x, branch: layers.ActivityRegularization(l2=1.0)(residual(x, branch)),
+        "its gradient is another one",
+    ),
+    "normalised": (
+        lambda x, branch: layers.ReLU()(layers.BatchNormalization()(x + branch(x))),
+        "adds layers with weights: BatchNormalization.",
+    ),
+    "projected": (
+        lambda x, branch: ops.relu(layers.Conv2D(3, 1)(x) + branch(x)),
+        "adds layers with weights: Conv2D.",
+    ),
+    "leaky": (lambda x, branch: layers.LeakyReLU()(x + branch(x)), "another function than ReLU"),
+    "capped": (lambda x, branch: layers.ReLU(6)(x + branch(x)), "another function than ReLU"),
+    "gelu": (lambda x, branch: keras.activations.gelu(x + branch(x)), "another function than ReLU"),
+}
+
+
+@pytest.mark.parametrize("mistake", RESIDUALS)
+def test_residual_with_a_mistake_gets_its_diagnosis(verdict, mistake):
+    function, words = RESIDUALS[mistake]
+    said = verdict("01-residual", function)
+    assert said.startswith("look again: ")
+    assert words in said
+
+
+def test_no_two_mistakes_of_a_residual_have_one_diagnosis(verdict):
+    different = ("dropout", "louder", "skip-cut", "branch-cut", "cut", "normalised", "leaky")
+    said = {verdict("01-residual", RESIDUALS[mistake][0]) for mistake in different}
+    assert len(said) == len(different)
+
+
+class Residual(layers.Layer):
+    """A right answer as a layer that holds the branch."""
+
+    def __init__(self, branch):
+        super().__init__()
+        self.branch = branch
+
+    def call(self, x):
+        return ops.relu(ops.add(self.branch(x), x))
+
+
+RESIDUAL_FORMS = {
+    "layer": lambda x, branch: Residual(branch)(x),
+    "lambda": lambda x, branch: layers.Lambda(lambda y: ops.relu(y + branch(y)))(x),
+    "model": lambda x, branch: keras.Model(x, residual(x, branch))(x),
+    "sequential": lambda x, branch: keras.Sequential([layers.Identity(), layers.ReLU()])(
+        layers.add([x, branch(x)])
+    ),
+    "maximum": lambda x, branch: ops.maximum(ops.add(x, branch(x)), 0),
+    "where": lambda x, branch: (lambda y: ops.where(y > 0, y, 0.0))(branch(x) + x),
+    "twice-the-mean": lambda x, branch: ops.relu(2 * layers.Average()([x, branch(x)])),
+}
+
+
+@pytest.mark.parametrize("form", RESIDUAL_FORMS)
+def test_right_residual_in_any_form_is_correct(verdict, form):
+    assert verdict("01-residual", RESIDUAL_FORMS[form]).startswith("correct: with a branch of")
+
+
 def convolve(x, filters, *, size=3, **options):
     return layers.Conv2D(filters, size, **{"padding": "same", "use_bias": False, **options})(x)
 
