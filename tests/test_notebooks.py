@@ -348,6 +348,26 @@ def in_full(command, folder, minutes):
     return process
 
 
+TAKES_TWO_MINUTES = """
+import os, sys
+given = os.environ["RESNET_LIB_MINUTES"]
+print(os.environ["RESNET_LIB_PROFILE"], given)
+if float(given) < 2:
+    sys.exit(f"Expected `minutes` to be at least 2, which one epoch takes. Received: {given}")
+"""
+
+
+@pytest.mark.parametrize(("given", "taken"), [(0.5, "full 2.6\n"), (3, "full 3\n")])
+def test_minutes_too_few_for_an_epoch_are_replaced_by_enough(tmp_path, given, taken):
+    process = in_full([sys.executable, "-c", TAKES_TWO_MINUTES], tmp_path, given)
+    assert (process.returncode, process.stdout) == (0, taken)
+
+
+def test_what_fails_otherwise_is_not_run_again(tmp_path):
+    process = in_full([sys.executable, "-c", "open('a', 'x'); exit('no')"], tmp_path, 3)
+    assert (process.returncode, process.stderr) == (1, "no\n")
+
+
 @pytest.mark.images
 @pytest.mark.slow
 def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_path):
