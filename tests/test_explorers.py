@@ -105,6 +105,7 @@ def test_a_figure_depends_on_its_values_alone(name, monkeypatch):
     first = png(EXPLORERS[name].draw())
     explorers._measured.cache_clear()
     explorers._network.cache_clear()
+    explorers._block.cache_clear()
     keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy("mixed_float16")
     state = random.getstate()
