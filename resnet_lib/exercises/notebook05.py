@@ -386,7 +386,7 @@ _BEHIND_DENSE = (
 )
 _NOISE = (
     "a variant: in training, something random (Dropout, noise) acts between the backbone and the "
-    "Dense layer. Such a head overfits less; it was not asked for, and it does no harm."
+    "Dense layer. It is meant against overfitting; it was not asked for, and does no harm here."
 )
 _AS_CONVOLUTION = (
     "a variant: a 1x1 convolution in front of the mean is a Dense layer for each place, and the "
