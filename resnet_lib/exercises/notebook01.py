@@ -31,6 +31,10 @@ _RELU_ON_SKIP = (
 _PREACTIVATED = (
     "the ReLU stands before the branch. That order exists, in notebook 04; here it acts on the sum."
 )
+_ADDED_TO_ITSELF = (
+    "the branch's result is added to itself. Has `x` been overwritten by it? The skip is the `x` "
+    "that came in."
+)
 _SUBTRACTED = "one of the two is subtracted. The branch is what must be added to `x`."
 RESIDUAL_MISTAKES = {
     "branch": f"the result is the branch alone. {_NO_SKIP}",
@@ -38,6 +42,8 @@ RESIDUAL_MISTAKES = {
     "branch +": "there is no ReLU after the addition. It acts on the sum, last of all.",
     "branch relu +": f"{_RELU_FIRST} And after the addition no ReLU follows.",
     "branch relu + relu": _RELU_FIRST,
+    "branch = +": _ADDED_TO_ITSELF,
+    "branch = + relu": _ADDED_TO_ITSELF,
     "branch *": _MULTIPLIED,
     "branch * relu": _MULTIPLIED,
     "branch -": _SUBTRACTED,

@@ -146,6 +146,8 @@ IDENTITY_MISTAKES = {
     "convolution, as in notebook 04. Here each convolution comes first.",
     "skip-relu conv bn relu conv bn + relu": "the skip goes through a ReLU of its own. It must "
     "hand on `x` itself.",
+    "conv bn relu conv bn = + relu": "the branch is added to itself. Has `x` been "
+    "overwritten on the way? Keep what came in, in a variable of its own.",
     "conv bn relu conv bn * relu": "the skip is multiplied with the branch. It must be added.",
     "conv bn relu conv bn - relu": "the skip is subtracted. It must be added.",
     "conv bn relu conv bn mean relu": "skip and branch are averaged. Each skip would halve `x`: "

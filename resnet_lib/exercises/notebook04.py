@@ -122,6 +122,8 @@ PREACTIVATION_MISTAKES = {
     "change what the skip hands on. Both belong on the branch.",
     "bn relu conv conv bn relu +": "batch normalisation and ReLU come after the second "
     "convolution. They come before it.",
+    "bn relu conv bn relu conv = +": "the branch is added to itself. Has `x` been "
+    "overwritten on the way? Keep what came in, in a variable of its own.",
     "bn relu conv bn relu conv *": "the skip is multiplied with the branch. It must be added.",
     "bn relu conv bn relu conv -": "the skip is subtracted. It must be added.",
     "bn relu conv bn relu conv mean": "skip and branch are averaged. Each skip would halve `x`: "
