@@ -6,6 +6,7 @@ from functools import cache, partial
 import numpy as np
 import pytest
 
+from resnet_lib import blocks
 from resnet_lib.exercises import blockprobes, core, notebook02, notebook04, probes
 
 # After resnet_lib, which prepares the environment for TensorFlow.
@@ -174,6 +175,7 @@ FORMS = {
     "other-epsilon": partial(block, b=twice(epsilon=1e-2, momentum=0.5)),
     "other-kernels": partial(block, c=twice(kernel_initializer="orthogonal")),
     "decay": partial(block, c=twice(kernel_regularizer=keras.regularizers.L2(0.1))),
+    "half-precision": partial(block, c=twice(dtype="mixed_bfloat16")),
     "dropout-of-nothing": partial(block, end=lambda y: layers.Dropout(0.0)(y)),
 }
 
@@ -409,6 +411,35 @@ def test_one_shared_batch_normalisation_is_named(name):
         )
 
     assert "made outside of it, once" in verdict(name, function)
+
+
+def test_bottleneck_is_named():
+    def function(x, filters, name):
+        return blocks.bottleneck_block(x, filters // 4, name=name)
+
+    assert "your block is a bottleneck" in verdict(V1, function)
+
+
+def test_function_with_other_arguments_is_told_how_it_is_called():
+    said = verdict(V1, lambda x, filters, prefix: block(V1)(x, filters, prefix))
+    assert said.endswith("It is called with (x, filters, name=…).")
+    misspelt = block(V1, c=twice(pading="same"))
+    assert "It is called with" not in verdict(V1, misspelt)
+    assert "pading" in verdict(V1, misspelt)
+
+
+def test_rare_dropout_is_named():
+    function = block(V1, end=lambda y: layers.Dropout(1e-6)(y))
+    assert "gives another output each time: Dropout." in verdict(V1, function)
+
+
+def test_what_a_right_function_prints_is_seen_once(capsys):
+    def function(x, filters, name):
+        print("the shape is", x.shape)
+        return block(V1)(x, filters, name)
+
+    assert verdict(V1, function).startswith("correct: ")
+    assert capsys.readouterr().out.count("the shape is") == 1
 
 
 @pytest.mark.parametrize("activation", ["leaky_relu", "elu", "gelu", "tanh", "relu6"])

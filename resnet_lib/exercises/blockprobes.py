@@ -5,8 +5,10 @@ as nobody says which of two layers was made first. Then it is run in inference, 
 through a step of training.
 """
 
+import inspect
+import io
 import re
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from itertools import permutations, product
 
 import keras
@@ -40,6 +42,11 @@ def judge_block(function, right, wrong, otherwise, normalisations):
         Wrong: if the block is another one.
     """
     model = _model_of_any_width(function)
+    with redirect_stdout(io.StringIO()):  # What the function prints has been seen once.
+        return _judge_model(function, model, right, wrong, otherwise, normalisations)
+
+
+def _judge_model(function, model, right, wrong, otherwise, normalisations):
     convolutions, batch_norms = _parts(model)
     _judge_convolutions(convolutions, model)
     _judge_sharing(function, model)
@@ -128,14 +135,20 @@ def _model_of_any_width(function):
     try:
         return _model(function, FILTERS)
     except Wrong:
-        if _layers_called_by(function) & _layers_called_by(function):
-            raise Wrong(_SHARED) from None
-        for filters in _USUAL_FILTERS:
-            model = _model_or_none(function, filters)
-            if model:
-                _judge_sharing(function, model, filters)
-                raise Wrong(_hard_coded(filters, FILTERS)) from None
+        with redirect_stdout(io.StringIO()):
+            _judge_other_widths(function)
         raise
+
+
+def _judge_other_widths(function):
+    """Raise Wrong if a function that fails for FILTERS channels works for other ones."""
+    if _layers_called_by(function) & _layers_called_by(function):
+        raise Wrong(_SHARED)
+    for filters in _USUAL_FILTERS:
+        model = _model_or_none(function, filters)
+        if model:
+            _judge_sharing(function, model, filters)
+            raise Wrong(_hard_coded(filters, FILTERS))
 
 
 def _hard_coded(works, fails):
@@ -150,10 +163,25 @@ def _model(function, filters, name=_NAME):
     try:
         model = probes.as_model(function, x, filters, name=name)
     except Raised as reason:
+        if not _takes_three(function):
+            raise Wrong(f"{reason}. It is called with (x, filters, name=…).") from None
         _judge_error(str(reason), filters)
         raise
     _judge_shape(tuple(model.output.shape[1:]), filters)
+    for part in model._flatten_layers(include_self=False):
+        part.dtype_policy = "float32"  # What the reader computes in is not what is judged.
     return model
+
+
+def _takes_three(function):
+    """Say whether a function can be called with (x, filters, name=…), as far as one can know."""
+    try:
+        inspect.signature(function).bind(None, FILTERS, name=_NAME)
+    except TypeError:
+        return False
+    except Exception:
+        return True
+    return True
 
 
 def _model_or_none(function, filters, name=_NAME):
@@ -222,8 +250,13 @@ def _judge_batch_norms(batch_norms):
 
 def _judge_convolutions(convolutions, model):
     sizes = [layer.kernel_size for layer in convolutions]
-    if (1, 1) in sizes and len(sizes) == 3:
+    if sorted(sizes) == [(1, 1), (3, 3), (3, 3)]:
         raise Wrong(_projection(model))
+    if sorted(sizes) == [(1, 1), (1, 1), (3, 3)]:
+        raise Wrong(
+            "your block is a bottleneck: 1x1, 3x3 and 1x1. Asked for is the basic block, with two "
+            "3x3 convolutions."
+        )
     if len(sizes) != 2:
         raise Wrong(
             f"the number of convolution layers in your block is {len(sizes)}. Expected: 2. (A "
