@@ -217,6 +217,18 @@ def test_without_a_kept_answer_recall_shows_the_librarys(said):
     assert told == said(exercises.recall, BLOCK)
 
 
+OF_FUNCTIONS = [n for n in exercises.names() if exercises._exercise(n).stand_in]
+
+
+@pytest.mark.parametrize("name", OF_FUNCTIONS)
+def test_the_librarys_function_is_shown_as_it_runs_in_a_notebook(name, said):
+    shown = said(exercises.recall, name).split("\n\n", 1)[1]
+    imports = "import keras\nimport numpy as np\nfrom keras import layers\nPEAK = 0.2\n"
+    names = cell(imports + shown, {"__name__": "__main__", "rl": resnet_lib})
+    function = names[exercises._exercise(name).stand_in.__name__]
+    assert said(exercises.check, name, function).startswith("correct: ")
+
+
 class Shell:
     """An IPython that notes which cells it is to begin."""
 

@@ -14,7 +14,7 @@ solutions stand in the notebooks, folded.
 
 import difflib
 import inspect
-import textwrap
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -142,7 +142,7 @@ def recall(name: str) -> None:
     code = _kept_code(name)
     if code is None:
         print(f"{name}: no answer of yours is kept. The library's function:\n")
-        print(textwrap.dedent(inspect.getsource(stand_in)).rstrip())
+        print(_to_run(inspect.getsource(stand_in)))
     elif (shell := _shell()) is None:
         print(code)
     elif name in _recalled:
@@ -151,6 +151,11 @@ def recall(name: str) -> None:
         _recalled.add(name)
         shell.set_next_input(code)
         print(f"{name}: your function stands in the next cell, to run or to change")
+
+
+def _to_run(source):
+    """Return a stand-in's source as it runs in a notebook, where the library's modules are rl's."""
+    return re.sub(r"(?<![\w.])(blocks|cifar|schedules)\.", r"rl.\1.", source).rstrip()
 
 
 def _kept_code(name):

@@ -1,7 +1,5 @@
 """The exercises of notebook 01, skip connections."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
@@ -90,7 +88,7 @@ def judge_residual(function):
     _judge_training(model, dense, output)
 
 
-def residual(x: KerasTensor, branch: Callable) -> KerasTensor:
+def residual(x, branch):
     """Return the ReLU of branch and skip, which have the shape of `x`."""
     return layers.ReLU()(layers.Add()([branch(x), x]))
 

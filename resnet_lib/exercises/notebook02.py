@@ -1,7 +1,5 @@
 """The exercises of notebook 02, identity and projection blocks."""
 
-from keras import KerasTensor
-
 from .. import blocks
 from . import blockprobes
 from .core import Exercise, Wrong, described, judge_number, judge_numbers, numbers_meant
@@ -165,7 +163,7 @@ def judge_identity_block(function):
     return blockprobes.judge_block(function, *judged, "one after each convolution")
 
 
-def identity_block(x: KerasTensor, filters: int, name: str) -> KerasTensor:
+def identity_block(x, filters, name):
     """Return the output of the library's basic block; it has the shape of `x`."""
     return blocks.basic_block(x, filters, name=name)
 

@@ -1,7 +1,5 @@
 """The exercises of notebook 04, the pre-activation CIFAR ResNets v2."""
 
-from keras import KerasTensor
-
 from .. import blocks
 from . import blockprobes
 from .core import (
@@ -141,7 +139,7 @@ def judge_preactivation(function):
     return blockprobes.judge_block(function, *judged, "one before each convolution")
 
 
-def preactivation_block(x: KerasTensor, filters: int, name: str) -> KerasTensor:
+def preactivation_block(x, filters, name):
     """Return the output of the library's pre-activation block; it has the shape of `x`."""
     return blocks.preactivation_basic_block(x, filters, name=name)
 
