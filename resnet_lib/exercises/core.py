@@ -275,6 +275,19 @@ def expect_numbers(answer, what):
         raise Wrong(f"received {described(answer)}. Expected numbers: ({', '.join(what)}).")
 
 
+def without_batch(answer):
+    """Return a shape without its first part, if there are four and that is None, as in Keras."""
+    if not isinstance(answer, tuple | list) or len(answer) != 4:
+        return answer
+    if answer[0] is not None:
+        raise Wrong(
+            f"received {described(answer)}. Asked for are three numbers, (height, width, "
+            "channels). Keras shows a fourth in front, for the pictures of a batch, and there it "
+            "is None: any number of them."
+        )
+    return answer[1:]
+
+
 def close(one, other):
     """Say whether two numbers are equal but for rounding."""
     return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)

@@ -2,7 +2,15 @@
 
 from .. import blocks
 from . import blockprobes
-from .core import Exercise, Wrong, described, judge_number, judge_numbers, numbers_meant
+from .core import (
+    Exercise,
+    Wrong,
+    described,
+    judge_number,
+    judge_numbers,
+    numbers_meant,
+    without_batch,
+)
 
 # 02-parameters: a basic block from 32 to 64 channels, no conv bias, projection with BN
 
@@ -188,7 +196,7 @@ _CHANNELS = {
 
 def judge_bottleneck_shape(answer):
     """Judge the output shape of a bottleneck block."""
-    answer = _without_batch(answer)
+    answer = without_batch(answer)
     if isinstance(answer, tuple | list) and tuple(answer) == (512, 16, 16):
         raise Wrong(f"received {described(answer)}. The numbers are right; the channels come last.")
     side = "Height and width depend on the stride alone."
@@ -200,19 +208,6 @@ def judge_bottleneck_shape(answer):
         (_SIDES, _SIDES, _CHANNELS),
         (side, side, channels),
     )
-
-
-def _without_batch(answer):
-    """Return a shape without its first part, if there are four: Keras shows None, the batch."""
-    if not isinstance(answer, tuple | list) or len(answer) != 4:
-        return answer
-    if answer[0] is not None:
-        raise Wrong(
-            f"received {described(answer)}. Asked for are three numbers: (height, width, "
-            "channels). A fourth, in front, is that of the pictures in a batch: None, as the "
-            "block takes any number of them."
-        )
-    return answer[1:]
 
 
 EXERCISES = {

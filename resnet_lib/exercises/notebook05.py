@@ -19,6 +19,7 @@ from .core import (
     is_number,
     judge_numbers,
     plain,
+    without_batch,
 )
 
 # 05-shape: what stage 3 of ResNet-50 outputs for a picture of 160x160
@@ -58,7 +59,7 @@ _CHANNELS = {
 def judge_shape(answer):
     """Judge the output shape of stage 3 of ResNet-50."""
     what = ("height", "width", "channels")
-    answer = _without_batch(plain(answer))
+    answer = without_batch(plain(answer))
     expect_numbers(answer, what)
     if tuple(answer) in _STAGES:
         raise Wrong(f"received {described(answer)}. {_STAGES[tuple(answer)]}")
@@ -66,19 +67,6 @@ def judge_shape(answer):
     channels = "A stage outputs four times its mid-width."
     rules = (side, side, channels)
     judge_numbers(answer, what, (10, 10, 1024), (_SIDES, _SIDES, _CHANNELS), rules)
-
-
-def _without_batch(answer):
-    """Return a shape without its first part, if there are four and that is None, as in Keras."""
-    if not isinstance(answer, tuple | list) or len(answer) != 4:
-        return answer
-    if answer[0] is not None:
-        raise Wrong(
-            f"received {described(answer)}. Asked for are three numbers, (height, width, "
-            "channels). Keras shows a fourth in front, for the pictures of a batch, and there it "
-            "is None: any number of them."
-        )
-    return answer[1:]
 
 
 # 05-predict: the class that a trained model gives one picture
