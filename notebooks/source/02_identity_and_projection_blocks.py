@@ -439,7 +439,7 @@ rl.exercises.check("02-parameters", parameters)
 # *Medium, 10 minutes.*
 # Write the basic identity block once more, without looking above: two 3x3 convolutions without biases, and `x` has `filters` channels already.
 # Begin each layer's name with `name`, as in `name=f"{name}_conv1"`.
-# The check gives your block and the library's the same weights and compares their outputs.
+# The check gives your block and the library's the same weights and compares their outputs, then trains both for a step and compares what has changed.
 
 
 # %% tags=["exercise-02-identity-block"]

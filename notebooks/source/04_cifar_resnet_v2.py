@@ -632,7 +632,7 @@ rl.exercises.check("04-blocks", blocks_218)
 # *Medium, 10 minutes.*
 # Write the basic pre-activation block with an identity shortcut: two 3x3 convolutions without biases, each of them behind
 # batch normalisation and ReLU. `x` has `filters` channels already. Begin each layer's name with `name`.
-# The check gives your block and the library's the same weights and compares their outputs.
+# The check gives your block and the library's the same weights and compares their outputs, then trains both for a step and compares what has changed.
 #
 # Begin, if you like, with the block that you wrote in notebook 2. The next cell shows it, in a new cell below it, to run or to change; the library's, if
 # you have not written one:

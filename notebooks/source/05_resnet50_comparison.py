@@ -851,6 +851,14 @@ def for_fine_tuning(backbone, num_classes):
 rl.exercises.check("05-finetune", for_fine_tuning)
 
 # %% [markdown]
+# Yours, or the library's, makes the CIFAR-10 network ready for four other classes. Only the new Dense layer is trainable: 64 weights and a bias for each class.
+
+# %%
+made_ready = rl.exercises.answer("05-finetune")
+features = keras.Model(trained.input, trained.get_layer("head_pool").input)
+print(rl.count_parameters(made_ready(features, 4)))
+
+# %% [markdown]
 # <details>
 # <summary>Solution</summary>
 #

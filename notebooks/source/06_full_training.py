@@ -132,7 +132,7 @@ fig
 rl.explorers.schedules()
 
 # %% [markdown]
-# The height is the share of each one's largest rate. One-cycle is at zero where the run ends, whatever its length. The other two keep their dates: a run of 100 epochs ends
+# The height is the share of each one's published largest rate. One-cycle is at zero where the run ends, whatever its length. The other two keep their dates: a run of 100 epochs ends
 # after the first of their steps, one of 80 before it.
 #
 # ## The network
