@@ -146,7 +146,7 @@ def trained(block, depth):
     return history
 
 
-# %% tags=["answer"]
+# %%
 plain = {depth: trained(plain_block, depth) for depth in (8, 38)}
 
 # %% tags=["answer"]

@@ -502,7 +502,7 @@ def in_batches(order, size):
     return np.mean([accuracy(pictures[b], labels[b], training=True) for b in batches])
 
 
-# %% tags=["answer"]
+# %%
 kept = run.model.get_weights()
 everything, number = (data.test.images, data.test.labels), len(data.test)
 by_class = np.argsort(data.test.labels, kind="stable")

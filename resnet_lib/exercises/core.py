@@ -282,8 +282,8 @@ def without_batch(answer):
     if answer[0] is not None:
         raise Wrong(
             f"received {described(answer)}. Asked for are three numbers, (height, width, "
-            "channels). Keras shows a fourth in front, for the pictures of a batch, and there it "
-            "is None: any number of them."
+            "channels). Keras shows a fourth in front, the pictures in a batch: None, for there "
+            "may be any number of them."
         )
     return answer[1:]
 
