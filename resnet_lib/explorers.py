@@ -397,7 +397,11 @@ def _block(kind, channels, filters, strides, shortcut):
 
 @plots.styled
 def draw_blocks(
-    kind: str = "basic", channels: int = 16, filters: int = 16, strides: int = 1, shortcut="B"
+    kind: str = "basic",
+    channels: int = 16,
+    filters: int = 16,
+    strides: int = 1,
+    shortcut: str = "B",
 ) -> plots.Figure:
     """Draw one residual block.
 

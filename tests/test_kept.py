@@ -229,6 +229,44 @@ def test_the_librarys_function_is_shown_as_it_runs_in_a_notebook(name, said):
     assert said(exercises.check, name, function).startswith("correct: ")
 
 
+LOCAL = """
+from keras import layers
+
+y = list(range(5))
+
+
+def conv():
+    return "another function, of the reader's own"
+
+
+def residual(x, branch):
+    y = branch(x)
+    conv = layers.Add()([y, x])
+    return layers.ReLU()(conv)
+"""
+
+
+def test_what_a_function_only_calls_alike_is_not_kept_with_it(file, said):
+    said(exercises.check, "01-residual", cell(LOCAL)["residual"])
+    code = said(exercises.recall, "01-residual")
+    assert "def residual" in code
+    assert "y = [" not in code and "def conv" not in code
+
+
+@pytest.mark.parametrize("guess", [np.float64(0.5), (np.float64(0.5), np.int64(2)), np.str_("v1")])
+def test_numbers_of_numpy_are_shown_as_pythons(guess, said):
+    said(exercises.predict, "05-18-or-20", guess)
+    assert "np." not in said(exercises.compare, "05-18-or-20", times=np.float64(3.25))
+
+
+def test_to_forget_renames_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESNET_LIB_PROGRESS", str(tmp_path))
+    (tmp_path / "other.txt").write_text("mine")
+    with pytest.raises(OSError, match="is not a file"):
+        kept.set_aside()
+    assert (tmp_path / "other.txt").read_text() == "mine"
+
+
 class Shell:
     """An IPython that notes which cells it is to begin."""
 

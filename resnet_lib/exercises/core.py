@@ -17,7 +17,11 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras.src.backend.common import global_state
+
+try:
+    from keras.src.backend.common.global_state import GLOBAL_STATE_TRACKER
+except ImportError:  # Keras has no public way to it, and may move it.
+    GLOBAL_STATE_TRACKER = threading.local()
 
 WIDTH = 88
 SECONDS = 20
@@ -74,7 +78,8 @@ def verdict(exercise, name, answer):
         return told("not done yet", f'{reason} A hint: rl.exercises.hint("{name}")')
     except Wrong as reason:
         return told("look again", f"{reason}")
-    except Exception as error:  # Whatever a strange answer does, its reader needs a sentence.
+    # Whatever a strange answer does, its reader needs a sentence.
+    except (Exception, SystemExit) as error:
         return told("look again", f"{described(answer)} cannot be judged: {error_told(error)}")
     return told("correct", f"{note} Why it matters: {exercise.why}" if note else exercise.why)
 
@@ -181,7 +186,7 @@ def _state_of_keras():
 
     What is stopped half-way leaves a state that no other layer should meet.
     """
-    state = vars(global_state.GLOBAL_STATE_TRACKER)  # Of this thread; Keras has no public way.
+    state = vars(GLOBAL_STATE_TRACKER)  # Of this thread.
     kept = dict(state)
     state.clear()
     try:

@@ -89,7 +89,9 @@ def set_aside() -> tuple[Path, Path] | None:
     path = place()
     if path is None or not os.path.lexists(path):
         return None
-    with alone(path.parent):
+    if path.exists() and not path.is_file():  # A folder, say, with more in it than answers.
+        raise OSError(f"{path} is not a file")
+    with alone(path.resolve().parent):
         return path, _renamed(path, "forgotten")
 
 

@@ -9,7 +9,7 @@ PREDICTIONS = {
     "03-constant": "what a constant before a BN changes in the output",
     "04-cut": "the share of the stream that the ReLU of a block sets to zero",
     "04-sum": "whether the branches add up, in v1 and in v2",
-    "04-first-blocks": "the stage in whose first block the two forms of v2 differ",
+    "04-first-blocks": "the stages in whose first blocks the two forms of v2 differ",
     "04-example": "how many times the parameters of the paper's ResNet-164 the example's has",
     "04-gradients": "the version whose gradients are more even before training, v1 or v2",
     "05-stem": "shapes behind the convolution and the maximum of ResNet-50's stem",
@@ -18,5 +18,5 @@ PREDICTIONS = {
     "05-18-or-20": "how many times the parameters of ResNet-20 ResNet-18 has",
     "05-smallest": "how many times smaller than ResNet-50 the best network is",
     "05-training-mode": "the accuracy in training mode: mixed batches, one class, one picture",
-    "05-one-seed": "how many of 53 kernels differ if all layers have one seed",
+    "05-one-seed": "how many different kernels of 53 are left if all layers have one seed",
 }

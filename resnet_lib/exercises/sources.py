@@ -4,6 +4,7 @@ import ast
 import builtins
 import inspect
 import linecache
+import symtable
 import sys
 import textwrap
 import types
@@ -24,7 +25,7 @@ def runnable(function: Callable) -> tuple[str, str] | None:
     try:
         name = _name(function)
         _collect(name, function, _surroundings(function), parts, set())
-    except (OSError, TypeError, SyntaxError, ValueError, AttributeError):
+    except Exception:  # Whatever a strange answer does, the verdict has been told.
         return None
     head = "\n".join(parts["import"] + parts["constant"] + parts["comment"])
     return name, "\n\n\n".join(filter(None, [head, *parts["code"]]))
@@ -96,9 +97,16 @@ def _class_in_a_cell(found):
 
 
 def _used(source):
-    """Return the names that a source reads, in their order."""
+    """Return the names that a source takes from outside, in their order."""
+    outside, tables = set(), [symtable.symtable(source, "answer", "exec")]
+    for table in tables:  # It grows: functions in functions.
+        top = table.get_type() == "module"
+        symbols = [symbol for symbol in table.get_symbols() if symbol.is_referenced()]
+        outside |= {symbol.get_name() for symbol in symbols if top or symbol.is_global()}
+        tables += table.get_children()
     nodes = ast.walk(ast.parse(source))
-    return list(dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name)))
+    names = dict.fromkeys(node.id for node in nodes if isinstance(node, ast.Name))
+    return [name for name in names if name in outside]
 
 
 def _is_literal(value):

@@ -17,14 +17,14 @@ def plain(value: Any) -> Any:
     Raises:
         ValueError: if it is anything else.
     """
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):  # np.float64 is a float.
+        return plain(value.tolist())
     if isinstance(value, bool | int | float | complex | str):
         return value
     if type(value) in (tuple, list):
         return type(value)(map(plain, value))
     if type(value) is dict:
         return {plain(key): plain(each) for key, each in value.items()}
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return plain(value.tolist())
     if isinstance(value, numbers.Real):
         return float(value)
     raise ValueError(
