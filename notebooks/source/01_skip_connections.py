@@ -125,8 +125,8 @@ for depth in (8, 38):
 #
 # **Predict.** You train both for the same number of steps, with the same optimizer; the learning rate falls from 0.05
 # to zero. Which one has the lower loss *on the training images*? (In the profile "quick" you train for 7 epochs.
-# `rl.set_profile("full")`, right after the import, makes it 30.) Write your guess in place of the three dots and run the cell: it is kept,
-# and set beside the result when that comes.
+# `rl.set_profile("full")`, right after the import, makes it 30.) Write your guess in place of the three dots and run the cell: it is kept, in a file
+# on your machine, and set beside the result when that comes. `rl.exercises.progress()` lists what you have done.
 
 # %%
 rl.exercises.predict("01-deeper", ...)  # The number of layers, 8 or 38.
@@ -208,8 +208,8 @@ one_block = {
 rl.plots.block(one_block)
 
 # %% [markdown]
-# The picture is drawn from the live models, from top to bottom. The two are the same, layer by layer, but for the arc on the right: it takes
-# the block's input past both convolutions to the addition, the circle.
+# The picture is drawn from the models themselves, from top to bottom. The two are the same, layer by layer, but for the arc on the right and the addition, the
+# circle: the arc takes the block's input past both convolutions to it.
 #
 # An addition has no weights. The networks are as large as before:
 
@@ -235,7 +235,8 @@ rl.plots.curves(
 
 # %% tags=["nbval-loss", "nbval-accuracy"]
 for name, runs in {"plain": plain, "residual": residual}.items():
-    print(f"{name}: the lower loss with {ends_with(name, runs)} layers\n")
+    lower = ends_with(name, runs)
+    print(f"{name}: {lower} layers end with the lower loss\n")
 
 # %% [markdown]
 # ## What gets through at the start
@@ -336,15 +337,15 @@ for name, signal in with_bn.items():
 # The 1 alone would not stop an explosion. But the stream grows from block to block, and the BN of a branch divides by its
 # size, so $F'$ gets smaller the deeper the block lies. The factors come close to 1, and their product grows slowly.
 #
-# Turn it yourself. Where you can run this notebook, the next cell shows controls: change the depth, take BN or the skip away, and watch
-# both curves. A zero gamma comes up at the end of this notebook. Each turn builds the network anew and measures it.
+# Try it yourself. Where you can run this notebook, the next cell shows controls: change the depth, from 4 to 20 layers, take BN or the skip away, and
+# watch both curves. A zero gamma comes up at the end of this notebook. Each change builds the network anew and measures it.
 
 # %%
 rl.explorers.signals()
 
 # %% [markdown]
 # On the left the variance of what each block outputs, on the right the norm of each layer's gradient, for 20 layers with BN and skip: the variance grows from block to
-# block, and the gradients of the convolutions stay within a factor of about four. Both axes are logarithmic and keep their scale from turn to turn; what you began with stays
+# block, and the gradients of the convolutions stay within a factor of about four. Both vertical axes are logarithmic and keep their scale from change to change; what you began with stays
 # as a dotted grey line. With 20 layers all effects are smaller than with the 56 of the figures above.
 #
 # ## Shapes must agree

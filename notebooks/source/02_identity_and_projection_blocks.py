@@ -153,7 +153,7 @@ blocks = {"identity": on_its_own(identity_block, (32, 32, 16), 16), "projection"
 rl.plots.block(blocks)
 
 # %% [markdown]
-# On the left nothing stands on the arc: the input reaches the addition as it came. On the right the 1x1 convolution and its BN stand on it, and
+# In a box, `/2` is a stride of 2. On the left nothing stands on the arc: the input reaches the addition as it came. On the right the 1x1 convolution and its BN stand on it, and
 # both ways arrive at the addition with 16x16x32.
 
 # %% [markdown]
@@ -311,7 +311,9 @@ def bottleneck_block(x, filters, strides=1):
 # parameters, and by what factor, roughly?
 
 # %%
-rl.exercises.predict("02-bottleneck", ...)  # How many times the bottleneck's the basic block has.
+rl.exercises.predict(
+    "02-bottleneck", ...
+)  # Parameters of the basic block divided by the bottleneck's.
 
 # %% tags=["answer"]
 wide = on_its_own(identity_block, (16, 16, 256), 256)
@@ -364,10 +366,11 @@ library = on_its_own(rl.blocks.bottleneck_block, (8, 8, 64), 32, 2, name="b")
 same(mine, library, (8, 8, 64))
 
 # %% [markdown]
-# ## Turn it yourself
+# ## Try it yourself
 #
-# All that you have met in this notebook in one place. Change the kind of block, its filters, its stride or its shortcut, and read how the picture, the output
-# shape, the parameters and the multiply-adds change. Before each turn, say what you expect.
+# All that you have met in this notebook in one place. Where you can run it, change the kind of block, its filters, its stride or its shortcut, and read how the picture, the output
+# shape, the parameters and the multiply-adds change. Before each change, say what you expect.
+# These parameters are all of the block's, with the moving statistics of BN.
 
 # %%
 rl.explorers.blocks()

@@ -60,8 +60,8 @@ for model in (v1, v2):
 rl.plots.block([(v1, "stage1_block2"), (v2, "stage1_block2")])
 
 # %% [markdown]
-# On the left v1: the ReLU at the bottom stands behind the addition, where every signal must pass it. On the right v2: from one arc to the next,
-# nothing stands on the way. In v2, BN and ReLU come before each convolution: **pre-activation**. Nothing comes
+# On the left v1: the ReLU at the bottom stands behind the addition, where every signal must pass it. On the right v2: behind the addition
+# nothing stands, and the next block's arc begins there. In v2, BN and ReLU come before each convolution: **pre-activation**. Nothing comes
 # after the addition.
 #
 # The **stream** (notebook 1) is what runs from addition to addition. In v1 it goes through a ReLU in every block, and that ReLU
@@ -104,14 +104,14 @@ rl.exercises.compare("04-cut", measured=(round(float(share[0]), 2), round(float(
 # $$\frac{\partial E}{\partial x_l} = \frac{\partial E}{\partial x_L}\Bigl(1 + \frac{\partial}{\partial x_l}
 # \sum_{i=l}^{L-1} F(x_i)\Bigr)$$
 #
-# The 1 says: the gradient at block L reaches block l in full, past all branches. With a ReLU after the addition,
-# neither holds.
+# The 1 says: the gradient at block L reaches block l in full, past all branches. Does it hold with a ReLU after the
+# addition, too?
 #
 # **Predict.** Take stage 1 of both networks. To what block 1 outputs, add what the branches of blocks 2 to 6 output.
 # Is the sum what block 6 outputs? About, or exactly?
 
 # %%
-rl.exercises.predict("04-sum", ...)  # In words, for v1 and for v2.
+rl.exercises.predict("04-sum", ...)  # In words, in quotes: "v1: …, v2: …".
 
 
 # %% tags=["answer", "nbval-approx"]
@@ -131,7 +131,7 @@ rl.exercises.compare("04-sum", v1=in_v1, v2=in_v2)
 
 # %% [markdown]
 # In v2 they are equal to the last bit, because the network adds the same numbers in the same order. In v1 the largest
-# difference is nearly as large as the largest value.
+# difference is nearly as large as the largest value: with a ReLU after the addition, neither equation holds.
 #
 # ## Why BN and ReLU go in front
 #
@@ -261,7 +261,7 @@ for form in ("paper", "example"):
         branch, projection = (fed_by(model, f"{block}_{end}") for end in ("conv1", "shortcut_conv"))
         apart += [stage] if branch != projection else []
         print(f"{form:9}{block:15}{branch:22}{projection}")
-rl.exercises.compare("04-first-blocks", example_feeds_them_differently=tuple(apart))
+rl.exercises.compare("04-first-blocks", different_in_stages=tuple(apart))
 
 # %% [markdown]
 # The library says it so: the paper's first blocks are `"shared"`; the example's are `"branch"`, its very first one `"none"`, for the
@@ -634,8 +634,8 @@ rl.exercises.check("04-blocks", blocks_218)
 # batch normalisation and ReLU. `x` has `filters` channels already. Begin each layer's name with `name`.
 # The check gives your block and the library's the same weights and compares their outputs, then trains both for a step and compares what has changed.
 #
-# Begin, if you like, with the block that you wrote in notebook 2. The next cell shows it, in a new cell below it, to run or to change; the library's, if
-# you have not written one:
+# Begin, if you like, with the block that you wrote in notebook 2: the next cell puts its source into a new cell, to run or to change. If you have not written one, it
+# shows a call of the library's, in which there is nothing to reorder.
 
 # %%
 rl.exercises.recall("02-identity-block")

@@ -30,12 +30,10 @@ from keras import layers
 # Such a picture has 49 times the pixels of one of 32x32. So the network begins by making it small: a 7x7 convolution with stride 2 to 64 channels, then the
 # maximum of each 3x3 window of a channel, again with stride 2. Both pad, so each halves height and width.
 #
-# **Predict.** What is the shape after the convolution, and after the maximum? By what factor has the number of pixels shrunk?
+# **Predict.** What is the side of the map after the convolution, and after the maximum? By what factor has the number of pixels shrunk?
 
 # %%
-rl.exercises.predict(
-    "05-stem", ...
-)  # Three numbers: (side behind the convolution, side behind the maximum, factor).
+rl.exercises.predict("05-stem", ...)  # Three numbers: (side, side, factor).
 
 
 # %% tags=["answer"]
@@ -48,15 +46,17 @@ def conv_bn(x, filters, kernel_size=3, strides=1, padding="same"):
 def stem(x):
     x = layers.ZeroPadding2D(3)(x)
     x = layers.ReLU()(conv_bn(x, 64, kernel_size=7, strides=2, padding="valid"))
-    print("convolution:", x.shape[1:])
+    convolved = x
     x = layers.ZeroPadding2D(1)(x)
-    return layers.MaxPooling2D(3, strides=2)(x)
+    return convolved, layers.MaxPooling2D(3, strides=2)(x)
 
 
 inputs = keras.Input((224, 224, 3))
-x = stem(inputs)
+convolved, x = stem(inputs)
+print("convolution:", convolved.shape[1:])
 print("maximum:    ", x.shape[1:])
-rl.exercises.compare("05-stem", maximum=x.shape[1:3], factor=224 * 224 // (x.shape[1] * x.shape[2]))
+side, factor = x.shape[1], 224**2 // x.shape[1] ** 2
+rl.exercises.compare("05-stem", counted=(convolved.shape[1], side, factor))
 
 # %% [markdown]
 # A sixteenth of the pixels is left. `ZeroPadding2D` puts three rows or columns of zeros on each side, then one; with `padding="same"`
@@ -124,7 +124,7 @@ for depth, units in rl.imagenet.UNITS.items():
 # and 3]. That of ResNet-18 is for shortcut A.)
 #
 # `rl.resnet50(form="paper")` has as many parameters as what you have built. Whether it *is* what you have built, you will see. Its layers have names
-# as in notebook 3, so the library can find the stages and draw a block, the first of stage 2:
+# as in notebook 3, so the library can find the stages and draw its blocks, here the first two of stage 2:
 
 # %%
 resnet50 = rl.resnet50((224, 224, 3), form="paper")
@@ -252,7 +252,7 @@ compare(by_hand, paper_form, pictures)
 # **Predict.** The first two have different numbers of parameters. What could Keras' network have that the paper's has not?
 
 # %%
-rl.exercises.predict("05-forms", ...)  # In words.
+rl.exercises.predict("05-forms", ...)  # In words, in quotes.
 
 # %% tags=["answer"]
 forms = {form: rl.resnet50(form=form) for form in ("applications", "paper", "v1.5")}
@@ -576,10 +576,10 @@ for name, given in prepared.items():
 # ### One seed for all layers
 #
 # Each layer of the experiment is initialised with `glorot_uniform(seed=0)`. **Predict.** Two kernels of the same shape begin with
-# the same numbers then. Roughly how many of the 53 kernels of ResNet-50 are still different from all others?
+# the same numbers then. Roughly how many different ones are left among the 53 kernels of ResNet-50?
 
 # %%
-rl.exercises.predict("05-one-seed", ...)
+rl.exercises.predict("05-one-seed", ...)  # How many different kernels.
 
 
 # %% tags=["answer"]
@@ -795,14 +795,18 @@ def predict_class(model, picture):
 rl.exercises.check("05-predict", predict_class)
 
 # %% [markdown]
-# Yours, if it is correct, or the library's, asks the trained network about one picture of each class. Above each picture stands the network's name for it.
+# Your function, if it is correct, or the library's, now asks the trained network about one picture of each class. Above each picture stands the network's name for it, and
+# in brackets the true one.
 
 # %%
 class_of = rl.exercises.answer("05-predict")
 firsts = [np.argmax(data.test.labels == label) for label in range(data.num_classes)]
 rl.plots.images(
     data.test.images[firsts],
-    [data.class_names[class_of(run.model, data.test.images[first])] for first in firsts],
+    [
+        f"{data.class_names[class_of(run.model, data.test.images[first])]}\n({truth})"
+        for first, truth in zip(firsts, data.class_names, strict=True)
+    ],
     alt="One test picture of each class, under the name that the trained network gives it.",
 )
 
@@ -851,7 +855,7 @@ def for_fine_tuning(backbone, num_classes):
 rl.exercises.check("05-finetune", for_fine_tuning)
 
 # %% [markdown]
-# Yours, or the library's, makes the CIFAR-10 network ready for four other classes. Only the new Dense layer is trainable: 64 weights and a bias for each class.
+# Yours, or the library's, makes the network of the section on fine-tuning ready for four other classes. Only the new Dense layer is trainable: 64 weights and a bias for each class.
 
 # %%
 made_ready = rl.exercises.answer("05-finetune")
