@@ -1,5 +1,6 @@
 """What holds for all tests: no GPU, nothing kept, the real images only where these are."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 # Whoever runs the tests may be a reader, too: their answers stay as they are.
 os.environ["RESNET_LIB_PROGRESS"] = "off"
+
+# Networks are full of cycles: some 20,000 collections, each of all that is there, cost a tenth of
+# the time.
+gc.set_threshold(50_000, 20, 20)
 
 
 # The files that take longest, slow tests or not: two processes end at nearly the same time if

@@ -96,17 +96,30 @@ def test_however_the_steps_are_run_they_lead_to_the_same_weights(settings, plain
     assert all(layer.compute_dtype == "float32" for layer in run.model.layers)
 
 
-def test_what_is_measured_in_the_end_is_the_model_that_is_saved(monkeypatch):
+class Weakened(keras.callbacks.Callback):
+    """Changes the weights after the best ones have been kept."""
+
+    def on_train_end(self, logs=None):
+        self.model.set_weights([0.5 * weight for weight in self.model.get_weights()])
+
+
+@pytest.mark.parametrize(("callback", "times"), [([], 2), ([Weakened()], 3)], ids=["same", "other"])
+def test_what_is_measured_in_the_end_is_the_model_that_is_saved(callback, times, monkeypatch):
+    """The last weights, the best ones where these are others, and the mirrored pictures."""
     measured, measure = [], fitting.probabilities
 
     def probabilities(model, split):
-        measured.append(model)
+        measured.append((model, model.get_weights()[0]))
         return measure(model, split)
 
     monkeypatch.setattr(fitting, "probabilities", probabilities)
-    run = train(recipe=replace(SHORT, epochs=1), execution=Execution("mixed_bfloat16"))
-    assert len(measured) == 3
-    assert all(model is run.model for model in measured)
+    recipe = replace(SHORT, epochs=1)
+    run = train(recipe=recipe, execution=Execution("mixed_bfloat16"), callbacks=callback)
+    assert len(measured) == times
+    assert all(model is run.model for model, _ in measured)
+    kept = run.model.get_weights()[0]
+    assert all(np.array_equal(weights, kept) for _, weights in measured[-2:])
+    assert np.array_equal(2 * measured[0][1], kept) == bool(callback)
 
 
 def test_averaged_weights_are_validated_and_kept():
