@@ -18,8 +18,9 @@ gc.set_threshold(50_000, 20, 20)
 
 # The files that take longest, slow tests or not: two processes end at nearly the same time if
 # what is left to the end is short. (`make` asks pytest-xdist to keep to this order.)
-LONGEST = ("test_zoo", "test_notebooks", "06_full_training", "05_resnet50_comparison", "test_tasks")
-LONGEST += ("03_cifar_resnet_v1", "04_cifar_resnet_v2", "01_skip_connections")
+LONGEST = ("test_zoo", "test_notebooks", "07_fair_comparisons", "06_full_training", "test_tasks")
+LONGEST += ("03_cifar_resnet_v1", "01_skip_connections", "04_cifar_resnet_v2")
+LONGEST += ("05_resnet50_comparison",)
 LONGEST += ("02_identity_and_projection_blocks", "test_fit", "test_run", "test_exercises")
 LONGEST += ("test_shapes", "test_damage", "test_main", "test_fused_bn", "test_runtime")
 

@@ -11,7 +11,7 @@ import pytest
 
 import resnet_lib as rl
 from resnet_lib import exercises
-from resnet_lib.exercises import core, notebook03, notebook05, notebook06, probes, watching
+from resnet_lib.exercises import core, notebook03, notebook06, notebook07, probes, watching
 
 # After resnet_lib, which prepares the environment for TensorFlow.
 import keras  # isort: skip
@@ -19,7 +19,7 @@ import tensorflow as tf  # isort: skip
 from keras import layers, ops  # isort: skip
 
 SOURCES = Path(__file__).resolve().parents[1] / "notebooks" / "source"
-MODULES = (notebook03, notebook05, notebook06)
+MODULES = (notebook03, notebook07, notebook06)
 EXERCISES = {name: each for module in MODULES for name, each in module.EXERCISES.items()}
 STAND_INS = {name: each.stand_in for name, each in EXERCISES.items() if each.stand_in}
 NUMBERS = {
@@ -416,15 +416,15 @@ RIGHT_DEPTHS = [
 
 WRONG = {
     "03-depth": DEPTHS,
-    "05-predict": PREDICTIONS,
-    "05-finetune": FINE_TUNINGS,
+    "07-predict": PREDICTIONS,
+    "07-finetune": FINE_TUNINGS,
     "06-rate": RATES,
     "06-flip": FLIPS,
 }
 RIGHT = {
     "03-depth": RIGHT_DEPTHS,
-    "05-predict": RIGHT_PREDICTIONS,
-    "05-finetune": RIGHT_MODELS,
+    "07-predict": RIGHT_PREDICTIONS,
+    "07-finetune": RIGHT_MODELS,
     "06-rate": RIGHT_RATES,
     "06-flip": RIGHT_FLIPS,
 }
@@ -450,7 +450,7 @@ def test_each_mistake_has_a_diagnosis_of_its_own(verdict, name):
 
 @pytest.mark.parametrize(
     ("name", "function", "words"),
-    numbered({"05-predict": SAME_MISTAKE, "05-finetune": SAME_MISTAKE_IN_A_MODEL}),
+    numbered({"07-predict": SAME_MISTAKE, "07-finetune": SAME_MISTAKE_IN_A_MODEL}),
 )
 def test_a_mistake_is_named_in_whatever_form_it_comes(verdict, name, function, words):
     said = verdict(name, function)
@@ -466,7 +466,7 @@ def test_right_answer_in_a_form_of_its_own_is_correct(verdict, name, function):
 
 @pytest.mark.parametrize(
     ("name", "function", "words"),
-    numbered({"05-finetune": VARIANTS}),
+    numbered({"07-finetune": VARIANTS}),
 )
 def test_variant_is_correct_and_called_a_variant(verdict, name, function, words):
     said = verdict(name, function)
@@ -498,7 +498,7 @@ def settings():
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_what_the_reader_has_set_makes_no_right_answer_wrong(verdict, settings, setting):
     SETTINGS[setting]()
-    for name, answer in {**NUMBERS, **STAND_INS, "05-finetune": Subclassed}.items():
+    for name, answer in {**NUMBERS, **STAND_INS, "07-finetune": Subclassed}.items():
         assert verdict(name, answer).startswith("correct: "), name
 
 
@@ -642,6 +642,6 @@ def test_changes_of_a_picture_are_told_apart():
     for a, b in combinations([picture, *changed.values()], 2):
         assert not watching.same_picture(a, b)
     assert all(watching.change_of(found, picture) == word for word, found in changed.items())
-    told = {**notebook05.PICTURE_MISTAKES, **notebook05.SCALED_PICTURE_MISTAKES}
+    told = {**notebook07.PICTURE_MISTAKES, **notebook07.SCALED_PICTURE_MISTAKES}
     assert set(told) == set(changed)
     assert len(set(told.values())) == len(told)

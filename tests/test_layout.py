@@ -22,6 +22,7 @@ WITHOUT_ROOM |= {
     "reference",
     "tasks",
     "time_to_accuracy",
+    "workshop",
 }
 
 

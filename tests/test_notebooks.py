@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -29,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 LONGEST = 25
+MOST_WORDS, MOST_CELLS = 2200, 40
+EXERCISE = re.compile(r"^### Exercise: |^## Project: ", re.MULTILINE)
+UNREAD = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$", re.DOTALL)
+MARKS = r" {0,3}([-+*] |\d+[.)] |#+ |>)"
 
 # Tags that nbval or these tests act on; others with these beginnings are taken for mistakes.
 TAGS = {*TOLERANCES, "answer", "raises-exception", "shows-shape", "shows-parameters", "shows-loss"}
@@ -194,6 +199,47 @@ def not_compared(notebook):
     ]
 
 
+def without_exercises(notebook):
+    """Return the cells of the text: an exercise goes from its heading to its folded solution."""
+    cells, inside = [], False
+    for cell in notebook.cells:
+        is_text = cell.cell_type == "markdown"
+        inside = inside or (is_text and bool(EXERCISE.search(cell.source)))
+        cells += [] if inside else [cell]
+        inside = inside and not (is_text and "<summary>Solution</summary>" in cell.source)
+    return cells
+
+
+def too_long(notebook):
+    kinds = {"code": [], "markdown": []}
+    for cell in without_exercises(notebook):
+        kinds[cell.cell_type].append(cell.source)
+    words = sum(len(re.sub(UNREAD, "x", text).split()) for text in kinds["markdown"])
+    cells = len(kinds["code"])
+    return [
+        *([f"{words} words, at most {MOST_WORDS}"] if words > MOST_WORDS else []),
+        *([f"{cells} cells of code, at most {MOST_CELLS}"] if cells > MOST_CELLS else []),
+    ]
+
+
+def lines_that_markdown_takes_for_something_else(notebook):
+    """Find prose that is broken where the next word begins a list, a heading or a link's target."""
+    found = []
+    for n, cell in enumerate(notebook.cells, start=1):
+        lines = outside_code(cell.source).splitlines() if cell.cell_type == "markdown" else []
+        for before, line in pairwise(["", *lines]):
+            in_prose = before.strip() and not re.match(r"\s*([-+*]|\d+[.)]|#+|\|) ", before)
+            starts = in_prose and not before.startswith(" ") and re.match(MARKS, line)
+            if starts or re.match(r" {0,3}\[[^\]]+\]:", line):
+                found.append(f"cell {n}: a line that is no prose to Markdown: {line[:40]!r}")
+    return found
+
+
+def outside_code(text):
+    """Return Markdown without its code and displayed formulas."""
+    return re.sub(r"```.*?```|\$\$.*?\$\$", "x", text, flags=re.DOTALL)
+
+
 GUARDS = [
     not_run_in_order,
     wrong_errors,
@@ -207,6 +253,8 @@ GUARDS = [
     needless_tolerances,
     tolerances_of_other_numbers,
     answers_without_output,
+    too_long,
+    lines_that_markdown_takes_for_something_else,
 ]
 
 
@@ -268,6 +316,12 @@ def one_cell(source="1", output=None, count=1, tagged=(), **metadata):
     return v4.new_notebook(cells=[cell], metadata=metadata)
 
 
+def prose(*texts):
+    """Return a notebook of cells of Markdown."""
+    return v4.new_notebook(cells=[v4.new_markdown_cell(text) for text in texts])
+
+
+SOLVED = "<details>\n<summary>Solution</summary>\n\nword\n\n</details>"
 ERROR = v4.new_output("error", ename="ValueError", evalue="no", traceback=["ValueError: no"])
 OBJECT = v4.new_output("execute_result", data={"text/plain": "<object at 0x7f12ab34cd56>"})
 ACCURACY, LOSS, TIME = "nbval-accuracy", "nbval-loss", "nbval-time"
@@ -297,6 +351,11 @@ FAULTS = [
     (tolerances_of_other_numbers, one_cell(output=stream("3.5, 0.7"), tagged=[ACCURACY, LOSS])),
     (tolerances_of_other_numbers, one_cell(output=stream("3.5, 0.7"), tagged=[ACCURACY, TIME])),
     (answers_without_output, one_cell(tagged=["answer"])),
+    (too_long, prose(*["word " * MOST_WORDS, "one more"])),
+    (too_long, v4.new_notebook(cells=[one_cell(count=n + 1).cells[0] for n in range(41)])),
+    (lines_that_markdown_takes_for_something_else, prose("as deep as 18 and\n20. Then more")),
+    (lines_that_markdown_takes_for_something_else, prose("the sum of x\n- and of F(x)")),
+    (lines_that_markdown_takes_for_something_else, prose("as said in\n[2]: more")),
 ]
 FINE = [
     one_cell(output=ERROR, tagged=["raises-exception"]),
@@ -306,6 +365,8 @@ FINE = [
     one_cell(output=stream("loss 0.69"), tagged=["nbval-approx", "shows-loss", "anything-else"]),
     one_cell(output=stream("loss 0.69, right 85 %"), tagged=[ACCURACY, LOSS, "answer"]),
     one_cell(output=stream("12ms a step, 1,234 pictures a second"), tagged=[TIME]),
+    prose("word " * MOST_WORDS, f"### Exercise: long\n\n{'word ' * 99}", SOLVED),
+    prose("## A list\n\n1. one\n   and a half\n2. two\n\n- three\n- four", "**[1]** and [2] is"),
 ]
 
 

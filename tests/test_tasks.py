@@ -98,12 +98,18 @@ def problems_of_one(notebook, name):
 
 
 def solved(notebook):
-    """Return a short notebook: the first code cell, each solution and its check, all answers."""
-    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    cells = [v4.new_code_cell(first.source)]
-    for name in stubs(notebook):
-        cells.append(v4.new_code_cell(solutions(notebook, name)[0]))
-        cells.append(v4.new_code_cell(checks(notebook, name)[0].source))
+    """Return a short notebook: first code cell, cells tagged `setup`, solutions, checks, answers."""
+    first = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    names = {index: name for name, index in stubs(notebook).items()}
+    cells = []
+    for index, cell in enumerate(notebook.cells):
+        if index == first or "setup" in cell.metadata.get("tags", []):
+            cells.append(v4.new_code_cell(cell.source))
+        if name := names.get(index):
+            cells.append(v4.new_code_cell(solutions(notebook, name)[0]))
+            checked = v4.new_code_cell(checks(notebook, name)[0].source)
+            checked.metadata["checks"] = name
+            cells.append(checked)
     used = [name for name in stubs(notebook) if is_function(name)]
     answers = [f'print("is one" * callable(rl.exercises.answer("{name}")))' for name in used]
     return v4.new_notebook(cells=[*cells, v4.new_code_cell("\n".join(answers))])
@@ -125,8 +131,8 @@ def run_solved(notebook, folder):
     NotebookClient(
         short, timeout=300, kernel_name="python3", resources=resources, **options
     ).execute()
-    *checked, used = map(stdout, [*short.cells[2:-1:2], short.cells[-1]])
-    return dict(zip(stubs(notebook), checked, strict=True)), used
+    named = [(cell.metadata.get("checks"), stdout(cell)) for cell in short.cells]
+    return {name: said for name, said in named if name}, named[-1][1]
 
 
 def registered_for(path, names=NAMES):
@@ -193,6 +199,27 @@ def gives_away(cell):
 def test_notebook_has_its_predictions(path):
     notebook = nbformat.read(path, as_version=4)
     assert wrong_predictions(notebook, registered_for(path, PREDICTIONS)) == []
+
+
+WORKSHOPS = [path for path in PATHS if path.stem[:2] != "00"]
+
+
+@pytest.mark.parametrize("path", WORKSHOPS, ids=lambda path: path.stem)
+def test_a_notebook_is_a_workshop(path):
+    """Seven tasks and more, two thirds of them in the text, and a project at the end."""
+    notebook = nbformat.read(path, as_version=4)
+    tasks = [*stubs(notebook).values(), *(index for _, index in calls(notebook, "predict"))]
+    texts = [cell.source if cell.cell_type == "markdown" else "" for cell in notebook.cells]
+    summary = next(i for i, text in enumerate(texts) if re.search("^## Summary", text, re.M))
+    assert len(tasks) >= 7
+    assert sum(index < summary for index in tasks) >= len(tasks) * 2 / 3
+    assert [n for n in stubs(notebook) if n.endswith("-project")] == [f"{path.stem[:2]}-project"]
+    assert any(re.search("^## Project: ", text, re.MULTILINE) for text in texts[summary:])
+
+
+def test_there_are_tasks_enough_and_planted_faults_among_them():
+    assert len(NAMES) + len(PREDICTIONS) >= 52
+    assert sum("fault" in name for name in NAMES) >= 5
 
 
 def test_every_prediction_and_every_exercise_belongs_to_a_notebook():

@@ -41,6 +41,8 @@ class Exercise:
         why: one sentence, printed after "correct": why the answer matters.
         stand_in: for an exercise whose answer is a function: the library's, which later cells use
             as long as the reader has none.
+        seconds: how long the answer may compute while it is judged; more for a project that is
+            trained.
     """
 
     judge: Callable
@@ -49,6 +51,7 @@ class Exercise:
     hints: tuple[str, ...]
     why: str
     stand_in: Callable | None = None
+    seconds: float = SECONDS
 
 
 class NotDone(Exception):  # noqa: N818 - no error, a verdict
@@ -73,7 +76,7 @@ def verdict(exercise, name, answer):
         if is_undone(answer):
             raise NotDone("replace `...` by your answer.")
         with undisturbed():
-            note = within(SECONDS, exercise.judge, answer)
+            note = within(exercise.seconds, exercise.judge, answer)
     except NotDone as reason:
         return told("not done yet", f'{reason} A hint: rl.exercises.hint("{name}")')
     except Wrong as reason:

@@ -16,7 +16,7 @@ PREDICTIONS = {
     "05-layers": "how ResNet-50 gets to 50 layers",
     "05-forms": "what Keras' ResNet-50 has that the paper's has not",
     "05-18-or-20": "how many times the parameters of ResNet-20 ResNet-18 has",
-    "05-smallest": "how many times smaller than ResNet-50 the best network is",
-    "05-training-mode": "the accuracy in training mode: mixed batches, one class, one picture",
-    "05-one-seed": "how many different kernels of 53 are left if all layers have one seed",
+    "07-smallest": "how many times smaller than ResNet-50 the best network is",
+    "07-training-mode": "the accuracy in training mode: mixed batches, one class, one picture",
+    "07-one-seed": "how many different kernels of 53 are left if all layers have one seed",
 }
