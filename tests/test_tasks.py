@@ -98,7 +98,7 @@ def problems_of_one(notebook, name):
 
 
 def solved(notebook):
-    """Return the first code cell, those tagged `setup`, solutions with their checks, and answers."""
+    """Return the first code cell, those tagged `setup`, checked solutions, and answers."""
     first = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     names = {index: name for name, index in stubs(notebook).items()}
     cells = []
