@@ -105,6 +105,7 @@ def _add_training_options(train):
         "--form",
         help="example, paper or, for v1 and plain, standard; default: what goes with the recipe",
     )
+    add("--block", choices=("basic", "bottleneck"), help="of v2; default: bottleneck")
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--epochs", type=int, metavar="N", help="the recipe in N epochs, its schedule as well"
@@ -202,7 +203,7 @@ def _train(options):
     from .datasets.resize import shrunk
     from .training import best_execution, train
 
-    builder, depth = models.parse_model_id(options.model)
+    builder, depth = models.parse_model_id(options.model, options.block)
     form = options.form or _form(builder, options.recipe)
     data = datasets.NAMED[options.dataset]()
     if options.limit is not None:
@@ -211,7 +212,8 @@ def _train(options):
         data = shrunk(data, options.size)
     keras.utils.set_random_seed(options.seed)
     shape = (data.image_shape, data.num_classes)
-    model = models.build(options.model, *shape, form=form, dropout=options.dropout)
+    chosen = {"form": form, "block": options.block, "dropout": options.dropout}
+    model = models.build(options.model, *shape, **chosen)
     execution = best_execution(data.train.images.nbytes)
     if options.precision is not None:
         execution = replace(execution, precision=options.precision)
@@ -226,7 +228,8 @@ def _train(options):
         deterministic=options.deterministic,
         execution=execution,
         tensorboard=options.tensorboard,
-        notes={"form": form, "dropout": options.dropout, "command": options.command},
+        notes={name: value for name, value in chosen.items() if value is not None}
+        | {"command": options.command},
     )
     runtime.say(f"{run}", f"{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
     stopped = run.record.get("stopped", "")

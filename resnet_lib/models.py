@@ -16,19 +16,27 @@ CIFAR = {
 _ID = re.compile(r"(resnet|plain)(\d+)(v[12])?")
 
 
-def parse_model_id(model_id: str) -> tuple[Callable[..., keras.Model], int]:
+def parse_model_id(
+    model_id: str, block: str | None = None
+) -> tuple[Callable[..., keras.Model], int]:
     """Read a model id: `resnet20v1`, `resnet29v2`, `plain20`, `resnet50`.
 
     Args:
         model_id: family, depth and, for the networks of `resnet_lib.cifar`, version.
+        block: for v2 "bottleneck", depths of 9n+2, or "basic", depths of 6n+2; None: bottleneck.
 
     Returns:
         The builder, such as `cifar.resnet_v1` or `imagenet.resnet50`, and the depth.
 
     Raises:
-        ValueError: if the id names no network.
+        ValueError: if the id names no network, or if `block` is given where there is no choice.
     """
     match = _ID.fullmatch(str(model_id))
+    if block is not None and (match is None or match[3] != "v2"):
+        raise ValueError(
+            "Expected no `block` but for v2 networks, which have a choice of two. Received: "
+            f"{block!r} for {model_id!r}"
+        )
     if match is not None and match[0] in imagenet.BUILDERS:
         return imagenet.BUILDERS[match[0]], int(match[2])
     if match is None or (match[1], match[3]) not in CIFAR:
@@ -36,7 +44,7 @@ def parse_model_id(model_id: str) -> tuple[Callable[..., keras.Model], int]:
             "Expected `model_id` to be such as 'resnet20v1', 'resnet29v2' or 'plain20', or one of "
             f"{', '.join(map(repr, imagenet.BUILDERS))}. Received: {model_id!r}"
         )
-    block = "bottleneck" if match[3] == "v2" else "basic"
+    block = block or ("bottleneck" if match[3] == "v2" else "basic")
     depth = int(match[2])
     cifar.blocks_per_stage(depth, block)
     return CIFAR[match[1], match[3]], depth
@@ -48,6 +56,7 @@ def build(
     num_classes: int = 10,
     *,
     form: str | None = None,
+    block: str | None = None,
     dropout: float = 0.0,
 ) -> keras.Model:
     """Build the network that a model id names.
@@ -57,6 +66,7 @@ def build(
         input_shape: (height, width, channels).
         num_classes: classes of the softmax at the end.
         form: one of the builder's forms; None: its default.
+        block: of a v2 network, "bottleneck" or "basic"; None: its default.
         dropout: share of the pooled features that are set to zero in training, at least 0, below 1.
 
     Returns:
@@ -66,10 +76,11 @@ def build(
         ValueError: if the id names no network, `dropout` is out of its range, or as the builder
             says.
     """
-    builder, depth = parse_model_id(model_id)
+    builder, depth = parse_model_id(model_id, block)
     depths = (depth,) if builder in CIFAR.values() else ()
-    forms = {} if form is None else {"form": form}
-    return with_dropout(builder(input_shape, *depths, num_classes, **forms), dropout)
+    options = {"form": form, "block": block}
+    options = {name: value for name, value in options.items() if value is not None}
+    return with_dropout(builder(input_shape, *depths, num_classes, **options), dropout)
 
 
 def with_dropout(model: keras.Model, rate: float) -> keras.Model:

@@ -27,6 +27,21 @@ def test_what_names_none(wrong):
         models.build(wrong, SHAPE)
 
 
+def test_v2_of_basic_blocks_is_asked_for():
+    asked = models.build("resnet20v2", SHAPE, 4, form="paper", block="basic")
+    library = rl.resnet_v2(SHAPE, 20, 4, form="paper", block="basic")
+    assert rl.count_parameters(asked) == rl.count_parameters(library)
+    assert models.build("resnet8v2", SHAPE, block="basic").count_params()
+    with pytest.raises(ValueError, match="depth"):
+        models.build("resnet8v2", SHAPE)
+
+
+@pytest.mark.parametrize("model_id", ["resnet20v1", "plain20", "resnet50"])
+def test_where_there_is_one_kind_of_block_none_is_chosen(model_id):
+    with pytest.raises(ValueError, match=r"no `block` but for v2.*'basic' for '" + model_id):
+        models.build(model_id, SHAPE, block="basic")
+
+
 def test_depths_that_do_not_exist():
     with pytest.raises(ValueError, match="20 and 26"):
         models.build("resnet22v1", SHAPE)
