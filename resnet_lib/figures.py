@@ -142,9 +142,30 @@ def progress(
     for ax, what in ((left, "loss"), (right, "learning rate")):
         ax.set_xlim(0, epochs)
         label_axes(ax, "epochs done", what)
+    left.set_ylim(bottom=0)
+    steps = [loss for _, loss in losses]
+    keep_in_sight(left, [*history["loss"], *steps], history["val_loss"])
     left.legend()
     fig.suptitle(plain(title or " "), fontsize=10)
     return fig
+
+
+def keep_in_sight(ax: Axes, training: Sequence[float], validation: Sequence[float]) -> None:
+    """End the vertical axis at twice the largest training loss, if validation loss goes beyond it.
+
+    While the rate is high, an epoch's validation loss can be many times the others, which would
+    then lie flat at the bottom. What is beyond the end stands there as a number, at its epoch.
+    """
+    training, validation = (np.array(values, float) for values in (training, validation))
+    end = 2 * np.max(training, initial=0, where=np.isfinite(training))
+    beyond = np.flatnonzero(np.isfinite(validation) & (validation > end))
+    if not end or not beyond.size:
+        return
+    ax.set_ylim(min(0, ax.dataLim.y0), end)
+    for place in beyond:
+        text, at = f"↑ {validation[place]:.3g}", (place + 1, end)
+        where = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        ax.annotate(text, at, **where, fontsize=8, color=COLOURS[1])
 
 
 def plain(text: Any) -> str:

@@ -21,6 +21,7 @@ from .figures import (
     Figure,
     dot,
     figure,
+    keep_in_sight,
     label_axes,
     listed,
     logarithmic,
@@ -41,7 +42,8 @@ def loss(run: Any) -> Figure:
         run: `resnet_lib.records.Run`.
 
     Returns:
-        Figure with two axes. Its title names the images that the numbers are for.
+        Figure with two axes. Its title names the images that the numbers are for. The axis of the
+        loss ends at twice the largest training loss; validation losses beyond stand there in words.
     """
     epochs = np.arange(1, len(run.history["loss"]) + 1)
     name = run.record["model"]["name"]
@@ -58,6 +60,7 @@ def loss(run: Any) -> Figure:
         ):
             ax.plot(epochs, run.history[metric], line, color=colour, marker=".", label=label)
         label_axes(ax, "epoch", key)
+    keep_in_sight(axes[0], run.history["loss"], run.history["val_loss"])
     axes[1].set_ylim(0, 1)
     axes[0].legend()
     fig.suptitle(plain(f"{name}, {run.source}"), fontsize=10)

@@ -58,6 +58,21 @@ def test_out_of_memory_says_which_batch_size_to_try():
         raise fitting.told_what_fits(1)
 
 
+@pytest.mark.parametrize("limit", ["SSE41", None])
+def test_a_limited_onednn_is_told(limit, monkeypatch):
+    import tensorflow as tf
+
+    reason = "could not create a primitive descriptor for the convolution forward propagation"
+    error = tf.errors.AbortedError(None, None, reason)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    told = (tf.errors.AbortedError, reason)
+    if limit is not None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+        told = ValueError, "ONEDNN_MAX_CPU_ISA to be unset.* Received: SSE41.*--precision float32"
+    with pytest.raises(told[0], match=told[1]):
+        train(callbacks=[At(0, 0, raising(error))])
+
+
 # Its rate does not change for hundreds of epochs, so that steps of one call may share it.
 CONSTANT = replace(PAPER, batch_size=32)
 

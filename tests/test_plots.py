@@ -187,6 +187,25 @@ def test_the_loss_figure_names_its_images_and_draws_the_run():
         np.testing.assert_allclose(line, run[metric])
 
 
+def test_a_spike_of_the_validation_loss_hides_nothing():
+    run = a_run()
+    run.history["loss"], run.history["val_loss"] = [2.0, 1.0, 0.5], [38.2, 1.2, None]
+    axis, _ = plots.loss(run).axes
+    assert axis.get_ylim() == (0, 4)
+    assert [(text.get_text(), text.xy) for text in axis.texts] == [("↑ 38.2", (1, 4))]
+
+
+@pytest.mark.parametrize(
+    ("training", "validation"),
+    [([2.0, 1.0], [3.0, 1.0]), ([40.0, 1.0], [38.0, 1.0]), ([], []), ([None], [9.0])],
+)
+def test_where_there_is_no_spike_the_axis_stays(training, validation):
+    _, axis = plots.figure("an axis")
+    axis.set_ylim(0, 50)
+    plots.keep_in_sight(axis, training, validation)
+    assert (axis.get_ylim(), len(axis.texts)) == ((0, 50), 0)
+
+
 def test_boxes_are_to_scale_and_from_the_live_model():
     fig = plots.feature_maps(MODEL)
     fronts = [patch.get_xy() for patch in fig.axes[0].patches[::3]]

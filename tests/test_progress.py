@@ -2,14 +2,14 @@
 
 import os
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from small import (
-    SHORT,
-)
+from small import SHORT
 
 from resnet_lib import figures
+from resnet_lib.recipes import ONE_CYCLE
 from resnet_lib.training import callbacks, progress
 
 
@@ -53,6 +53,31 @@ data = rl.datasets.shapes(train=64, validation=64, test=64)
 model = rl.resnet_v1((32, 32, 3), 8, form="standard")
 run = rl.train(model, data, replace(rl.recipes.ONE_CYCLE, epochs=2))
 """
+
+
+class Clock:
+    """Stands in for `time`: each step is done when its minutes are over."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_the_time_left_does_not_count_what_the_first_step_compiles(monkeypatch):
+    clock, drawn = Clock(), []
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(progress.LiveFigure, "draw", lambda self, title: drawn.append(title))
+    monkeypatch.setattr("IPython.display.display", lambda *_, **__: None)
+    recipe = replace(ONE_CYCLE, epochs=2, sizes=((1, 1),))
+    history = {"loss": [], "val_loss": []}
+    live = progress.LiveFigure(recipe, 10, (0, 2), history=history, name="a", source="b")
+    assert live.figure("").axes[0].get_ylim()[0] == 0
+    live.on_epoch_begin(0)
+    for step, minute in enumerate((50, 51, 52)):
+        clock.now = 60.0 * minute
+        live.on_train_batch_end(step, {"loss": 1})
+    assert drawn == ["epoch 1 of 2", "epoch 1 of 2, 18:00 left", "epoch 1 of 2, 17:00 left"]
 
 
 @pytest.mark.slow

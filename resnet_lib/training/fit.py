@@ -1,6 +1,7 @@
 """A run while it is trained: what is fitted, with which callbacks, and what is measured after."""
 
 import math
+import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
@@ -116,6 +117,8 @@ class Job:
         """End the run where the loss is not a number any more; else raise what says why."""
         if _is_out_of_memory(error):
             raise told_what_fits(self.recipe.batch_size) from error
+        if limit := _onednn_is_limited(error):
+            raise told_what_computes(limit) from error
         if not str(error).startswith("NaN or Inf loss"):  # So speaks Keras' TerminateOnNaN.
             raise error
         epoch, step = len(self.history["loss"]) + 1, self.interruptible.step
@@ -307,6 +310,21 @@ def told_what_fits(batch_size: int) -> MemoryError:
     return MemoryError(
         f"The device's memory does not suffice for batches of {batch_size}: "
         f"try batch_size={batch_size // 2} (--batch-size {batch_size // 2})."
+    )
+
+
+def _onednn_is_limited(error):
+    """Return what limits oneDNN, if that is why it has no such convolution; None otherwise."""
+    refused = "could not create a primitive descriptor" in str(error)
+    return os.environ.get("ONEDNN_MAX_CPU_ISA") if refused else None
+
+
+def told_what_computes(limit: str) -> ValueError:
+    """Return the error that says that oneDNN may not use what 16-bit convolutions take."""
+    return ValueError(
+        "Expected ONEDNN_MAX_CPU_ISA to be unset, or AVX512_CORE or more, for convolutions in 16 "
+        f'bits. Received: {limit}. Unset it, or train with Execution("float32") '
+        "(--precision float32)."
     )
 
 

@@ -104,9 +104,8 @@ class LiveFigure(Progress):
         from IPython.display import display
 
         self.history, self.name, self.source = history, name, source
-        self.done, self.losses = 0.0, []
-        self.started = time.perf_counter()
-        self.next_drawing = self.started + 1
+        self.done, self.losses, self.started = 0.0, [], None
+        self.next_drawing = time.perf_counter() + 1
         self.shown = display(self.figure(""), display_id=True)
 
     def figure(self, title: str) -> figures.Figure:
@@ -118,6 +117,8 @@ class LiveFigure(Progress):
     def on_train_batch_end(self, batch, logs=None):
         """Draw, if it is not too soon."""
         self.done += self.steps_since(batch) * self.work(self.epoch)
+        if self.started is None:  # The first step compiles, which says nothing of the others.
+            self.started = time.perf_counter(), self.done
         self.losses.append((self.epoch + (batch + 1) / self.steps, float(logs["loss"])))
         if time.perf_counter() > self.next_drawing:
             self.draw(self.time_left())
@@ -138,8 +139,13 @@ class LiveFigure(Progress):
 
     def time_left(self) -> str:
         """Return which epoch it is and how long the rest will take."""
-        seconds = (time.perf_counter() - self.started) * (self.total() / self.done - 1)
-        return f"epoch {self.epoch + 1} of {self.last}, {tqdm.format_interval(seconds)} left"
+        epoch = f"epoch {self.epoch + 1} of {self.last}"
+        start, compiled = self.started
+        if self.done == compiled:
+            return epoch
+        seconds = time.perf_counter() - start
+        left = seconds * (self.total() - self.done) / (self.done - compiled)
+        return f"{epoch}, {tqdm.format_interval(left)} left"
 
     def close(self):
         """Leave the picture of the whole run."""
