@@ -6,11 +6,12 @@
 """
 
 from .budget import for_budget
+from .commands import run_command
 from .fused_bn import speed_up
 from .machine import Execution, best_execution
 from .run import train
 
-__all__ = ["Execution", "best_execution", "for_budget", "speed_up", "train"]
+__all__ = ["Execution", "best_execution", "for_budget", "run_command", "speed_up", "train"]
 
 
 def __dir__():
