@@ -2,9 +2,12 @@
 
 import operator
 
+import keras
 import numpy as np
 
-from .. import cifar
+from .. import blocks, cifar, datasets, inspection, recipes
+from . import builderprobes
+from .builderprobes import Plan
 from .core import (
     NOTHING_RETURNED,
     Exercise,
@@ -12,11 +15,15 @@ from .core import (
     Raised,
     Wrong,
     call,
+    close,
     described,
+    expect_number,
+    guarded,
     is_number,
     judge_number,
     judge_numbers,
     numbers_meant,
+    plain,
 )
 
 # 03-blocks: (blocks in each stage, blocks in all, convolutions) of ResNet-74
@@ -256,6 +263,192 @@ def _judge_invalid_depth(depth, received):
     )
 
 
+# A stage and the whole network; `blocks` in a line of steps stands for all blocks
+
+
+def stack(x, filters, n, block, strides, name):
+    """Return the output of n blocks, one behind another; the first of them has the stride."""
+    return blocks.stack(x, filters, n, block, strides=strides, name=name)
+
+
+def resnet_v1(depth, block):
+    """Return the network of depth 6n+2 whose blocks are `block`."""
+    n = cifar.blocks_per_stage(depth, "basic")
+    inputs = keras.Input((32, 32, 3))
+    x = blocks.bn_relu(blocks.convolution(inputs, 16, name="stem_conv"), name="stem")
+    for stage, filters in ((1, 16), (2, 32), (3, 64)):
+        strides = 1 if stage == 1 else 2
+        x = blocks.stack(x, filters, n, block, strides=strides, name=f"stage{stage}")
+    return keras.Model(inputs, blocks.head(x, 10), name=f"ResNet{depth}v1")
+
+
+BUILDER = Plan(
+    widths=((16,), (32,), (64,)),
+    step=6,
+    right="conv bn relu blocks average dense softmax",
+    wrong={
+        "conv bn blocks average dense softmax": "no ReLU follows the batch normalisation of the "
+        "stem.",
+        "conv relu bn blocks average dense softmax": "in the stem, batch normalisation comes after "
+        "the ReLU. It follows the convolution, and the ReLU follows it.",
+        "conv bn relu blocks max dense softmax": "the head takes the largest pixel of each "
+        "channel. It takes the mean.",
+        "conv bn relu blocks average dense": "the network ends without a softmax: what it returns "
+        "are no probabilities.",
+        "conv bn relu blocks average dense softmax softmax": "there are two softmaxes, one behind "
+        "the other. The second one makes all probabilities nearly equal.",
+        "conv bn relu blocks relu average dense softmax": "a ReLU follows the last block. A "
+        "block of v1 ends in one already.",
+        "conv blocks bn relu average dense softmax": "batch normalisation and ReLU stand before "
+        "the head. They follow the stem; the other place is that of version 2, in notebook 4.",
+        "conv relu blocks bn average dense softmax": "batch normalisation stands before the head. "
+        "It follows the stem.",
+        "conv bn relu blocks average dense relu softmax": "a ReLU stands between the dense layer "
+        "and the softmax. It hides every class whose score is negative.",
+    },
+    otherwise="the blocks are right, but with the same weights the output is not that of the "
+    "network. Compare, step by step: convolution, BN, ReLU, the blocks, the mean of each channel, "
+    "dense, softmax.",
+    norms="It stands in the stem, between convolution and ReLU.",
+)
+
+
+def judge_builder(function):
+    """Judge a function (depth, block) -> ResNet v1 of that depth."""
+    return builderprobes.judge_builder(function, BUILDER)
+
+
+# 03-fault-stride
+
+
+def _expect_repaired(calls):
+    """Raise NotDone if each stage begins with a stride of 2, the first one as well."""
+    if [each.strides for each in calls] == [2, 1, 2, 1, 2, 1]:
+        raise NotDone(
+            "this is still the faulty one: the feature maps of its stages are not 32x32, 16x16 and "
+            "8x8. Find the line, and repair it."
+        )
+
+
+def judge_stride(function):
+    """Judge the repair of a builder in which stage 1 has a stride as well."""
+    return builderprobes.judge_builder(function, BUILDER, _expect_repaired)
+
+
+# 03-report: the run to ship, and its accuracy
+
+REPORT = {
+    "A": {"last": 90.2, "validation": 91.0, "test": 92.4},
+    "B": {"last": 91.8, "validation": 91.7, "test": 91.9},
+}
+_CHOSEN_ON_TEST = (
+    "is the highest of 200 test accuracies. It has been chosen because chance was kind to it, as "
+    "the guesses above have shown; other pictures will not be."
+)
+
+
+def judge_report(answer):
+    """Judge (run to ship, accuracy in per cent that may be promised)."""
+    answer = plain(answer)
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong(f'received {described(answer)}. Expected: a letter and a number, ("A", 95.0).')
+    run, accuracy = answer
+    run = run.strip().upper() if isinstance(run, str) else run
+    if run not in ("A", "B"):
+        raise Wrong(f'received {described(run)}. Expected: the run, "A" or "B", then a number.')
+    if run == "A":
+        raise Wrong(
+            f"A is ahead in one figure only, 92.4 %, and that {_CHOSEN_ON_TEST} Compare the two "
+            "figures that the test pictures had no part in choosing."
+        )
+    expect_number(accuracy)
+    if 0 < accuracy <= 1:
+        accuracy = 100 * accuracy
+    named = {value: (r, kind) for r, row in REPORT.items() for kind, value in row.items()}
+    run, kind = next((named[v] for v in named if close(v, accuracy)), (None, None))
+    if (run, kind) == ("B", "test"):
+        raise Wrong(f"the run is right, but 91.9 % {_CHOSEN_ON_TEST}")
+    if run == "A":
+        raise Wrong(f"the run is right, but {accuracy:g} % is a figure of the other one.")
+    if run is None:
+        raise Wrong(f"the run is right, but {accuracy:g} % is none of its three figures.")
+
+
+# 03-project: a small network and a recipe, trained by the judge
+
+PROJECT_WORK = 300e9
+PROJECT_TARGET = 0.85
+PROJECT_PICTURES = 8000
+
+
+def small_network():
+    """Return a network and a recipe: at most 300 thousand million multiply-adds of training."""
+    inputs = keras.Input((32, 32, 3))
+    x = blocks.bn_relu(blocks.convolution(inputs, 16, 3, 2, name="stem_conv"), name="stem")
+    for stage, filters in ((1, 16), (2, 32), (3, 64)):
+        strides = 1 if stage == 1 else 2
+        x = blocks.stack(x, filters, 1, blocks.basic_block, strides=strides, name=f"stage{stage}")
+    recipe = recipes.ONE_CYCLE.changed(
+        {"epochs": 10, "batch_size": 64, "peak": 0.2, "augment": False, "sizes": ((1, 1),)}
+    )
+    return keras.Model(inputs, blocks.head(x, 10), name="Small"), recipe
+
+
+def judge_project(function):
+    """Judge a function () -> (network, recipe) by training it on the drawn shapes."""
+    model, recipe = _network_and_recipe(call(function))
+    work = work_of(model, recipe)
+    told = f"{work / 1e9:.0f} thousand million multiply-adds"
+    if work > PROJECT_WORK:
+        raise Wrong(
+            f"that is too much work: {told}, {inspection.count_multiply_adds(model):,} a picture "
+            f"in {recipe.epochs} epochs. At most {PROJECT_WORK / 1e9:.0f} are allowed."
+        )
+    accuracy = _trained_accuracy(model, recipe)
+    if accuracy < 0.2:
+        raise Wrong(
+            f"trained, your network is right for {accuracy:.1%} of the test pictures: hardly more "
+            "than a guess. Does its loss fall at all? Train it yourself and look at the curve."
+        )
+    if accuracy < PROJECT_TARGET:
+        raise Wrong(
+            f"trained, your network is right for {accuracy:.1%} of the test pictures, with {told}. "
+            f"Wanted: {PROJECT_TARGET:.0%}. Where does the work go, and does the rate come down?"
+        )
+    return f"{accuracy:.1%} of the test pictures, with {told}."
+
+
+def _network_and_recipe(answer):
+    if isinstance(answer, keras.Model):
+        raise Wrong("your function returns a network alone. Expected: (network, recipe).")
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong(f"your function returned {described(answer)}. Expected: (network, recipe).")
+    model, recipe = answer
+    if isinstance(model, recipes.Recipe):
+        model, recipe = recipe, model
+    if not isinstance(model, keras.Model) or not isinstance(recipe, recipes.Recipe):
+        raise Wrong(f"your function returned {described(answer)}. Expected: (network, recipe).")
+    if tuple(model.input_shape[1:]) not in ((32, 32, 3), (None, None, 3)):
+        raise Wrong(f"your network takes {model.input_shape[1:]}. Expected: (32, 32, 3).")
+    if tuple(model.output_shape[1:]) != (10,):
+        raise Wrong(f"your network returns {model.output_shape[1:]}. Expected: 10 probabilities.")
+    return model, recipe
+
+
+def work_of(model, recipe):
+    """Return the multiply-adds of all pictures of a training, forwards."""
+    cost = inspection.count_multiply_adds(model)
+    return cost * PROJECT_PICTURES * recipe.epochs
+
+
+def _trained_accuracy(model, recipe):
+    from ..training import train
+
+    pictures = datasets.shapes(train=PROJECT_PICTURES, validation=100, test=1000, seed=3)
+    run = guarded(train, model, pictures, recipe, progress=False)
+    return run.record["results"]["test_accuracy_last"]
+
+
 EXERCISES = {
     "03-blocks": Exercise(
         judge_blocks,
@@ -272,21 +465,6 @@ EXERCISES = {
         why="n counts the blocks of one stage, and the depth counts the layers with weights on the "
         "main path, so projections do not make a network deeper.",
     ),
-    "03-biases": Exercise(
-        judge_biases,
-        level="medium",
-        minutes=8,
-        hints=(
-            "a convolution has one bias for each channel it outputs. Which convolutions does "
-            "ResNet-32 have? Start with n.",
-            "ResNet-32 has n = 5: ten 3x3 convolutions in each stage. Do not forget what lies "
-            "outside the blocks' main path.",
-            "add up four parts: 16 for the stem; ten times 16 + 32 + 64 for the blocks; 32 and 64 "
-            "for the two projections; nothing for the dense layer.",
-        ),
-        why="a projection has no batch normalisation in this form; every other one of these biases "
-        "is followed by one, which subtracts it again, and is there for nothing.",
-    ),
     "03-depth": Exercise(
         judge_depth,
         level="medium",
@@ -302,5 +480,100 @@ EXERCISES = {
         why="a builder that rounds a wrong depth builds a network other than its name says; "
         "rl.resnet_v1 raises a ValueError instead.",
         stand_in=blocks_per_stage,
+    ),
+    "03-stack": Exercise(
+        builderprobes.judge_stack,
+        level="easy",
+        minutes=8,
+        hints=(
+            "a loop over the numbers 1 to n. What is different for the first block?",
+            "in the loop, `x` becomes what `block` returns for `x`, so that the next round goes on "
+            "with it. The stride of the first round is `strides`, of all others 1.",
+            "for number in range(1, n + 1): x = block(x, filters, strides if number == 1 else 1, "
+            'name=f"{name}_block{number}"); after the loop return `x`.',
+        ),
+        stand_in=stack,
+        why="a stage is nothing but its blocks, and only the first of them may change the shape.",
+    ),
+    "03-builder": Exercise(
+        judge_builder,
+        level="medium",
+        minutes=15,
+        hints=(
+            "the table at the beginning is the program: a line of the table is a line of code. "
+            "Which of them have a stride?",
+            "n from the depth; an Input of (32, 32, 3); convolution of 16 channels without bias, "
+            "BN, ReLU; three calls of `stack`, of which the first has strides=1; the mean of each "
+            "channel, then a dense layer of ten with softmax; a keras.Model of the first and the "
+            "last.",
+            'x = stack(x, 16, n, block, 1, name="stage1"), then 32 and 64 channels with strides '
+            "of 2; layers.GlobalAveragePooling2D()(x); layers.Dense(10, "
+            'activation="softmax")(x); return keras.Model(inputs, outputs).',
+        ),
+        stand_in=resnet_v1,
+        why="whatever depth and whatever block you hand to it, this plan stays: the networks of "
+        "the paper's table 6 differ in n alone.",
+    ),
+    "03-fault-stride": Exercise(
+        judge_stride,
+        level="medium",
+        minutes=8,
+        hints=(
+            "print `rl.feature_maps` of the faulty network and hold it against the table at the "
+            "beginning of the notebook.",
+            "the shapes are 16x16, 8x8 and 4x4: each stage halves. Which argument of "
+            "`rl.blocks.stack` is not given, and what is its default?",
+            "hand strides=1 to the stack of stage 1, and 2 to the two others: "
+            "strides=1 if stage == 1 else 2.",
+        ),
+        stand_in=resnet_v1,
+        why="a convolution fits pictures of every size, so a wrong stride raises no error: print "
+        "the feature maps of every network that you build.",
+    ),
+    "03-biases": Exercise(
+        judge_biases,
+        level="medium",
+        minutes=8,
+        hints=(
+            "a convolution has one bias for each channel it outputs. Which convolutions does "
+            "ResNet-32 have? Start with n.",
+            "ResNet-32 has n = 5: ten 3x3 convolutions in each stage. Do not forget what lies "
+            "outside the blocks' main path.",
+            "add up four parts: 16 for the stem; ten times 16 + 32 + 64 for the blocks; 32 and 64 "
+            "for the two projections; nothing for the dense layer.",
+        ),
+        why="a projection has no batch normalisation in this form; every other one of these biases "
+        "is followed by one, which subtracts it again, and is there for nothing.",
+    ),
+    "03-report": Exercise(
+        judge_report,
+        level="medium",
+        minutes=6,
+        hints=(
+            "which of the three figures of a run were chosen by looking at the test pictures?",
+            "leave out the highest test accuracy of both runs. Which run is ahead in what is left?",
+            "B is ahead. Promise the accuracy of its last epoch, or that of the epoch which was "
+            "best on the validation pictures.",
+        ),
+        why="a maximum over many epochs grows with their number and with their noise, not with "
+        "what the network knows.",
+    ),
+    "03-project": Exercise(
+        judge_project,
+        level="hard",
+        minutes=60,
+        hints=(
+            "the convolutions of stage 1 cost as much as those of each other stage. How many "
+            "pixels must they see? What does a stem with a stride cost, and what does it spare?",
+            "half the height and width is a quarter of the work, and four times the epochs. Try "
+            "one block a stage first.",
+            "a stem with stride 2, one basic block a stage, 16, 32 and 64 channels: some three "
+            "million multiply-adds a picture. Take as many epochs as are allowed, with the "
+            "one-cycle schedule.",
+        ),
+        stand_in=small_network,
+        seconds=120,
+        why="where the work is limited, the size of the picture, the width and the number of "
+        "epochs are paid from one purse.",
     ),
 }

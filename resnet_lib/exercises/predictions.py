@@ -7,6 +7,7 @@ PREDICTIONS = {
     "02-bottleneck": "how many times the parameters of a bottleneck a basic block has",
     "03-resnet56": "n, blocks and convolutions in blocks of ResNet-56",
     "03-constant": "what a constant before a BN changes in the output",
+    "03-rate": "the rate of the copied schedule in epochs 80 and 81, counted from 0",
     "04-cut": "the share of the stream that the ReLU of a block sets to zero",
     "04-sum": "whether the branches add up, in v1 and in v2",
     "04-first-blocks": "the stages in whose first blocks the two forms of v2 differ",
