@@ -1,16 +1,23 @@
 """The exercises of notebook 02, identity and projection blocks."""
 
-from .. import blocks
-from . import blockprobes
+import keras
+import numpy as np
+from keras import layers, ops
+
+from .. import blocks, inspection
+from . import blockprobes, formprobes, graphprobes, probes
 from .core import (
     Exercise,
+    NotDone,
     Wrong,
     described,
+    guarded,
     judge_number,
     judge_numbers,
     numbers_meant,
     without_batch,
 )
+from .formprobes import Form, Kernel
 
 # 02-parameters: a basic block from 32 to 64 channels, no conv bias, projection with BN
 
@@ -176,6 +183,344 @@ def identity_block(x, filters, name):
     return blocks.basic_block(x, filters, name=name)
 
 
+# 02-fault-shortcut: an identity block whose shortcut begins behind the first convolution
+
+SHORTCUT_PLANTED = "conv bn relu = conv bn + relu"
+_STILL_FAULTY = (
+    "this is still the faulty one: what it adds is not what came in. Follow the variables line by "
+    "line: what does `shortcut` hold, and what should it?"
+)
+
+
+def judge_shortcut_fault(function):
+    """Judge the repaired function (x, filters, name) -> basic identity block."""
+    mistakes = IDENTITY_MISTAKES | {SHORTCUT_PLANTED: _STILL_FAULTY}
+    judged = (IDENTITY_BLOCK, mistakes, _IDENTITY_UNKNOWN)
+    try:
+        return blockprobes.judge_block(function, *judged, "one after each convolution")
+    except Wrong as reason:
+        if str(reason) == _STILL_FAULTY:
+            raise NotDone(_STILL_FAULTY) from None
+        raise
+
+
+# 02-projection-block
+
+_SHORTCUT_LINE = "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 + relu"
+_NO_BN_ON_PROJECTION = (
+    "no batch normalisation follows the projection. Each of the three convolutions has one."
+)
+_RELU_ON_PROJECTION = (
+    "a ReLU stands on the shortcut, after the projection. The shortcut comes to the addition as "
+    "the batch normalisation leaves it; the ReLU acts on the sum."
+)
+PROJECTION_MISTAKES = {
+    "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 relu +": _ADDED_LATE,
+    "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 relu + relu": "there is a ReLU on the branch "
+    "before the addition, and a second one after it. Only the sum goes through one.",
+    "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 +": _NO_LAST_RELU,
+    "skip-project skip-bn3 conv1 bn1 conv2 bn2 + relu": _NO_INNER_RELU,
+    "skip-project skip-bn3 conv1 bn1 conv2 bn2 +": f"{_NO_INNER_RELU} And {_NO_LAST_RELU}",
+    "skip-project skip-bn3 conv1 relu bn1 conv2 bn2 + relu": "batch normalisation comes after the "
+    "ReLU. In this block it follows the convolution, and the ReLU follows it.",
+    "skip-project conv1 bn1 relu conv2 bn2 + relu": _NO_BN_ON_PROJECTION,
+    "skip-project skip-bn3 skip-relu conv1 bn1 relu conv2 bn2 + relu": _RELU_ON_PROJECTION,
+    "skip-project skip-relu conv1 bn1 relu conv2 bn2 + relu": f"{_RELU_ON_PROJECTION} And "
+    f"{_NO_BN_ON_PROJECTION}",
+    "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 * relu": "the shortcut is multiplied with the "
+    "branch. It must be added.",
+    "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 - relu": "one is subtracted from the other. "
+    "They must be added.",
+    "skip-project skip-bn3 conv1 bn1 relu conv2 bn2 mean relu": "shortcut and branch are averaged. "
+    "They must be added.",
+}
+_PROJECTION_UNKNOWN = (
+    "the parts are right, but with the same weights the output is not that of the block. The "
+    "branch: conv - BN - ReLU - conv - BN; the shortcut: 1x1 conv - BN; then the sum, and ReLU."
+)
+
+
+def projection_form(channels, filters, strides):
+    """Return what a projection block is for an input, with the mistakes in its convolutions."""
+    project = Kernel(1, channels, filters, strides)
+    first, second = Kernel(3, channels, filters, strides), Kernel(3, filters, filters)
+    late = {"conv1": first._replace(strides=1), "conv2": second._replace(strides=strides)}
+    fixed = {"conv1": first._replace(strides=2), "project": project._replace(strides=2)}
+    mistakes = [
+        ({"project": None}, "there is no projection in what your function returns."),
+        ({"project": first}, "the shortcut has a 3x3 convolution. A projection is a 1x1."),
+        (
+            {"project": Kernel(1, filters, filters)},
+            "the projection is applied to what the first convolution has made. The shortcut begins "
+            "at the block's input: has `x` been overwritten?",
+        ),
+        ({"conv2": second._replace(side=1)}, "the second convolution is a 1x1. Both are 3x3."),
+        ({"conv1": first._replace(side=1)}, "the first convolution is a 1x1. Both are 3x3."),
+    ]
+    if strides > 1:
+        text = "the second convolution takes the stride. In this block it is the first."
+        mistakes.append((late, text))
+    else:
+        mistakes.append(
+            (fixed, "the stride is 2 in your block, whatever is asked. Take `strides`.")
+        )
+    kernels = {"conv1": first, "conv2": second, "project": project}
+    arguments = (filters, strides)
+    return Form(channels, arguments, kernels, _SHORTCUT_LINE, tuple(mistakes), PROJECTION_MISTAKES)
+
+
+PROJECTION_FORMS = (projection_form(4, 6, 2), projection_form(6, 8, 1))
+
+
+def judge_projection_block(function):
+    """Judge a function (x, filters, strides, name) -> basic projection block without biases."""
+    return formprobes.judge_forms(function, PROJECTION_FORMS, _PROJECTION_UNKNOWN)
+
+
+def projection_block(x, filters, strides, name):
+    """Return the output of the library's basic block, which projects where the shape changes."""
+    return blocks.basic_block(x, filters, strides, name=name)
+
+
+# 02-bottleneck-block
+
+_BOTTLENECK_BRANCH = "conv1 bn1 relu conv2 bn2 relu conv3 bn3 + relu"
+_TWO_RELUS = (
+    "a ReLU is missing between two convolutions of the branch. With nothing but linear layers "
+    "between them, they are one linear layer."
+)
+BOTTLENECK_MISTAKES = {
+    "conv1 bn1 relu conv2 bn2 relu conv3 bn3 relu +": _ADDED_LATE,
+    "conv1 bn1 relu conv2 bn2 relu conv3 bn3 relu + relu": "there is a ReLU on the branch before "
+    "the addition, and a second one after it. Only the sum goes through one.",
+    "conv1 bn1 relu conv2 bn2 relu conv3 bn3 +": _NO_LAST_RELU,
+    "conv1 bn1 conv2 bn2 relu conv3 bn3 + relu": _TWO_RELUS,
+    "conv1 bn1 relu conv2 bn2 conv3 bn3 + relu": _TWO_RELUS,
+    "conv1 bn1 conv2 bn2 conv3 bn3 + relu": _TWO_RELUS,
+    "conv1 bn1 relu conv2 bn2 relu conv3 bn3 * relu": "the shortcut is multiplied with the branch. "
+    "It must be added.",
+    "conv1 bn1 relu conv2 bn2 relu conv3 bn3 mean relu": "shortcut and branch are averaged. They "
+    "must be added.",
+}
+_BOTTLENECK_UNKNOWN = (
+    "the parts are right, but with the same weights the output is not that of the block. The "
+    "branch: 1x1, 3x3 and 1x1, each with batch normalisation, a ReLU after the first two; then "
+    "the sum, and ReLU."
+)
+_V15 = (
+    "a variant: the 3x3 convolution takes the stride, not the first 1x1, as in the form that is "
+    "called v1.5."
+)
+
+
+def bottleneck_form(channels, filters, strides):
+    """Return what a bottleneck is for an input, with the mistakes in its convolutions."""
+    out = 4 * filters
+    narrow, work = Kernel(1, channels, filters, strides), Kernel(3, filters, filters)
+    widen, project = Kernel(1, filters, out), Kernel(1, channels, out, strides)
+    kernels = {"conv1": narrow, "conv2": work, "conv3": widen}
+    lines, line, variants, mistakes = BOTTLENECK_MISTAKES, _BOTTLENECK_BRANCH, [], []
+    thin = {"conv3": Kernel(1, filters, filters)}
+    if strides == 1 and channels == out:
+        mistakes.append(
+            (
+                {"project": project},
+                "the shape stays as it is, and yet a projection stands on the shortcut. What comes "
+                "in has 4 * filters channels: what does your condition compare?",
+            )
+        )
+    else:
+        kernels["project"], shortcut = project, "skip-project skip-bn4"
+        thin["project"] = project._replace(after=filters)
+        mistakes += [
+            ({"project": project._replace(side=3)}, "the projection has a 3x3 kernel, not a 1x1."),
+            ({"project": None}, "there is no projection in what your function returns."),
+        ]
+        lines = {f"{shortcut} {wrong}": text for wrong, text in lines.items()}
+        lines[f"skip-project {line}"] = "no batch normalisation follows the projection."
+        lines[f"{shortcut} skip-relu {line}"] = _RELU_ON_PROJECTION
+        line = f"{shortcut} {line}"
+    if strides > 1:
+        first = {"conv1": narrow._replace(strides=1)}
+        variants.append((first | {"conv2": work._replace(strides=strides)}, _V15))
+        last = first | {"conv3": widen._replace(strides=strides)}
+        mistakes.append(
+            (
+                last,
+                "the last convolution takes the stride: three of four pixels that "
+                "the 3x3 has computed are thrown away. The first takes it.",
+            )
+        )
+    mistakes += [
+        (thin, "the last convolution does not widen. It has 4 * filters channels."),
+        ({"conv2": work._replace(side=1)}, "there is no 3x3 convolution: the second one has it."),
+        (
+            {"conv1": narrow._replace(side=3), "conv3": widen._replace(side=3)},
+            "all three convolutions are 3x3. The first and the last are 1x1.",
+        ),
+    ]
+    return Form(
+        channels, (filters, strides), kernels, line, tuple(mistakes), lines, tuple(variants)
+    )
+
+
+BOTTLENECK_FORMS = (bottleneck_form(5, 2, 2), bottleneck_form(8, 2, 1), bottleneck_form(3, 2, 1))
+
+
+def judge_bottleneck_block(function):
+    """Judge a function (x, filters, strides, name) -> bottleneck block without biases."""
+    return formprobes.judge_forms(function, BOTTLENECK_FORMS, _BOTTLENECK_UNKNOWN)
+
+
+def bottleneck_block(x, filters, strides, name):
+    """Return the output of the library's bottleneck; it has `4 * filters` channels."""
+    return blocks.bottleneck_block(x, filters, strides, name=name)
+
+
+# 02-padding: shortcut A
+
+_PAD_SHAPE, _PAD_FILTERS = (6, 6, 3), 7
+
+
+def _subsampled(x):
+    return x[:, ::2, ::2]
+
+
+def _padded(x, before, after):
+    return np.pad(x, ((0, 0), (0, 0), (0, 0), (before, after)))
+
+
+def _pooled(x, how):
+    return how(x.reshape(-1, 3, 2, 3, 2, 3), axis=(2, 4))
+
+
+PADDING_MISTAKES = (
+    (
+        lambda x: _padded(_subsampled(x), 4, 0),
+        "the zeros stand before the channels of `x`. Channel 0 of `x` should stay channel 0.",
+    ),
+    (
+        lambda x: _padded(_pooled(x, np.mean), 0, 4),
+        "each pixel is the mean of four. Shortcut A keeps every second pixel as it is.",
+    ),
+    (
+        lambda x: _padded(_pooled(x, np.max), 0, 4),
+        "each pixel is the largest of four. Shortcut A keeps every second pixel as it is.",
+    ),
+    (
+        lambda x: _padded(x[:, 1::2, 1::2], 0, 4),
+        "the pixels kept are the second, the fourth, … The first is kept, as by a convolution.",
+    ),
+    (
+        lambda x: np.concatenate([_subsampled(x), _subsampled(x), _subsampled(x)], -1)[..., :7],
+        "the new channels repeat those of `x`. They hold zeros.",
+    ),
+    (
+        lambda x: np.concatenate([_subsampled(x), np.ones((2, 3, 3, 4))], -1),
+        "the new channels hold ones. They hold zeros.",
+    ),
+)
+_BOTH_SIDES = (
+    "a variant: your zeros stand on both sides of the channels, as in some implementations of the "
+    "paper."
+)
+
+
+def judge_padding(function):
+    """Judge a function (x, filters, strides) -> shortcut A."""
+    model = probes.as_model(function, keras.Input(_PAD_SHAPE), _PAD_FILTERS, 2)
+    if model.weights:
+        raise Wrong("your shortcut has weights. Shortcut A learns nothing.")
+    shape = tuple(model.output.shape[1:])
+    if shape != (3, 3, _PAD_FILTERS):
+        raise Wrong(
+            f"{_PAD_SHAPE} with filters={_PAD_FILTERS} and strides=2 became {shape}. Expected: "
+            f"(3, 3, {_PAD_FILTERS})."
+        )
+    x = np.random.default_rng(2).normal(size=(2, *_PAD_SHAPE)).astype("float32")
+    output = ops.convert_to_numpy(guarded(model, x))
+    note = _padding_note(output, x)
+    same = probes.as_model(lambda x: layers.ReLU()(function(x, 3, 1)), keras.Input(_PAD_SHAPE))
+    if tuple(same.output.shape[1:]) != _PAD_SHAPE:
+        raise Wrong("with strides=1 and as many filters as channels, `x` should keep its shape.")
+    return note
+
+
+def _padding_note(output, x):
+    if probes.same(output, _padded(_subsampled(x), 0, 4)):
+        return None
+    if probes.same(output, _padded(_subsampled(x), 2, 2)):
+        return _BOTH_SIDES
+    meant = [text for make, text in PADDING_MISTAKES if probes.same(output, make(x))]
+    raise Wrong((meant or ["the output is not every second pixel, with zeros behind."])[0])
+
+
+def zero_padded(x, filters, strides):
+    """Return every `strides`-th pixel of `x`, with channels of zeros behind its own."""
+    x = x[:, ::strides, ::strides]
+    missing = filters - x.shape[-1]
+    return keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
+
+
+# 02-project: few multiply-adds for a wide view
+
+PROJECT_INPUT, PROJECT_OUTPUT = (32, 32, 16), (8, 8, 64)
+PROJECT_VIEW, PROJECT_COST, PROJECT_WIDTH = 67, 5_000_000, 16
+
+
+def judge_project(model):
+    """Judge a model of residual blocks by what it sees and what it costs."""
+    graphprobes.expect_model(model, PROJECT_INPUT, PROJECT_OUTPUT)
+    for layer in model.layers:
+        _judge_project_layer(layer)
+    if not graphprobes.has_path(model, lambda layer: _side(layer) == 1):
+        raise Wrong(
+            "every way from the input to the output leads through a 3x3 convolution: somewhere a "
+            "skip is missing. Each block adds its input, as it is or projected, to its branch."
+        )
+    view = list(inspection.receptive_field(model).values())[-1]
+    if view < PROJECT_VIEW:
+        raise Wrong(
+            f"your stages see {view} pixels across. Expected: {PROJECT_VIEW} or more. Behind a "
+            "stride, each 3x3 convolution sees farther."
+        )
+    share = graphprobes.share_of_pixels(model)
+    if share < 1:
+        raise Wrong(
+            f"{1 - share:.0%} of the input's pixels cannot change the output: they lie in the gaps "
+            "of a 1x1 convolution with a stride, on the branch as on the shortcut. Which "
+            "convolution should take the stride?"
+        )
+    cost = inspection.count_multiply_adds(model)
+    if cost >= PROJECT_COST:
+        raise Wrong(
+            f"your stages see {view} pixels across and cost {cost:,} multiply-adds. Expected: "
+            f"under {PROJECT_COST:,}. Where are most of them, and at which size of the map?"
+        )
+    return f"{view} pixels across for {cost:,} multiply-adds."
+
+
+def _side(layer):
+    return max(getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None) or (1,))
+
+
+def _judge_project_layer(layer):
+    is_convolution = type(layer) is layers.Conv2D
+    if hasattr(layer, "kernel") and not is_convolution:
+        raise Wrong(f"'{layer.name}' is a {type(layer).__name__}. Use Conv2D alone.")
+    if isinstance(layer, layers.Concatenate):
+        raise Wrong(f"'{layer.name}' concatenates. A residual block adds.")
+    if _side(layer) > 3:
+        raise Wrong(f"the window of '{layer.name}' is larger than 3x3.")
+    if is_convolution and (layer.groups != 1 or max(layer.dilation_rate) != 1):
+        raise Wrong(f"'{layer.name}' has groups or a dilation. Use neither.")
+    if is_convolution and layer.filters < PROJECT_WIDTH:
+        raise Wrong(
+            f"'{layer.name}' has {layer.filters} filters. Each convolution has {PROJECT_WIDTH} or "
+            "more: a stage has to carry something."
+        )
+
+
 # 02-bottleneck-shape: bottleneck_block(filters=128, strides=2) on (32, 32, 256)
 
 _SIDES = {
@@ -211,23 +556,6 @@ def judge_bottleneck_shape(answer):
 
 
 EXERCISES = {
-    "02-parameters": Exercise(
-        judge_parameters,
-        level="easy",
-        minutes=5,
-        hints=(
-            "list the layers first: what stands on the branch, what on the shortcut? Then count "
-            "the weights of each.",
-            "two 3x3 convolutions and a 1x1 projection, each followed by batch normalisation. A "
-            "kernel has side * side * channels in * channels out weights; only two of the three "
-            "take 32 channels.",
-            "3 * 3 * 32 * 64 for the first kernel, 3 * 3 * 64 * 64 for the second, 1 * 1 * 32 * 64 "
-            "for the projection; and two numbers a channel for each of three batch "
-            "normalisations. Add them up.",
-        ),
-        why="nearly all of the block's parameters are in the two 3x3 kernels; a projection costs "
-        "little.",
-    ),
     "02-identity-block": Exercise(
         judge_identity_block,
         level="medium",
@@ -246,6 +574,85 @@ EXERCISES = {
         why="this block, stacked, is all that a CIFAR ResNet has between its stem and its head, "
         "but for two projection blocks.",
     ),
+    "02-fault-shortcut": Exercise(
+        judge_shortcut_fault,
+        level="medium",
+        minutes=6,
+        hints=(
+            "write down, line by line, what `x` and `shortcut` stand for. Which layers does the "
+            "shortcut pass by?",
+            "the skip has to lead around both convolutions. `shortcut` gets its value when one of "
+            "them has been at work already.",
+            "`shortcut = x` belongs before the first convolution, as the first line.",
+        ),
+        stand_in=identity_block,
+        why="such a block runs, trains and has as many parameters as the right one; only what it "
+        "computes tells them apart.",
+    ),
+    "02-projection-block": Exercise(
+        judge_projection_block,
+        level="medium",
+        minutes=10,
+        hints=(
+            "the branch is that of the identity block, but for one argument of its first layer. "
+            "What has to happen to `x` so that both have one shape?",
+            "the first convolution of the branch takes `strides`. On the shortcut, a 1x1 "
+            "convolution with `filters` filters takes it, too, and batch normalisation follows.",
+            "y = ReLU of conv_bn(x, filters, strides=strides), then conv_bn(y, filters); x = "
+            "conv_bn(x, filters, 1, strides); add both, ReLU. Each conv_bn gets a name of its own "
+            "that begins with `name`.",
+        ),
+        stand_in=projection_block,
+        why="wherever a network changes its feature map's shape there is such a block; all others "
+        "are identity blocks.",
+    ),
+    "02-parameters": Exercise(
+        judge_parameters,
+        level="easy",
+        minutes=5,
+        hints=(
+            "list the layers first: what stands on the branch, what on the shortcut? Then count "
+            "the weights of each.",
+            "two 3x3 convolutions and a 1x1 projection, each followed by batch normalisation. A "
+            "kernel has side * side * channels in * channels out weights; only two of the three "
+            "take 32 channels.",
+            "3 * 3 * 32 * 64 for the first kernel, 3 * 3 * 64 * 64 for the second, 1 * 1 * 32 * 64 "
+            "for the projection; and two numbers a channel for each of three batch "
+            "normalisations. Add them up.",
+        ),
+        why="nearly all of the block's parameters are in the two 3x3 kernels; a projection costs "
+        "little.",
+    ),
+    "02-padding": Exercise(
+        judge_padding,
+        level="medium",
+        minutes=6,
+        hints=(
+            "two steps: fewer pixels, then more channels. Slicing with a step does the first.",
+            "x[:, ::strides, ::strides] keeps every second pixel where `strides` is 2. How many "
+            "channels are missing then?",
+            "keras.ops.pad takes a pair (before, after) for each of the four axes; only the last "
+            "pair is not (0, 0): (0, filters - x.shape[-1]).",
+        ),
+        stand_in=zero_padded,
+        why="a shortcut without weights is enough, so a residual network needs no more parameters "
+        "than its plain counterpart.",
+    ),
+    "02-bottleneck-block": Exercise(
+        judge_bottleneck_block,
+        level="hard",
+        minutes=12,
+        hints=(
+            "three layers on the branch, 1x1, 3x3, 1x1. Which of them have `filters` filters, and "
+            "after which of them stands a ReLU?",
+            "the last has 4 * filters, and no ReLU before the addition. The first has the stride. "
+            "Then ask: when does `x` have the shape of the branch already?",
+            "`x` needs a projection, conv_bn(x, 4 * filters, 1, strides), if strides > 1 or if "
+            "x.shape[-1] is not 4 * filters; else it is added as it is.",
+        ),
+        stand_in=bottleneck_block,
+        why="ResNet-50 is a row of 16 of these blocks.",
+    ),
     "02-bottleneck-shape": Exercise(
         judge_bottleneck_shape,
         level="easy",
@@ -260,5 +667,21 @@ EXERCISES = {
         ),
         why="a bottleneck computes its 3x3 convolution on few channels and hands on four times as "
         "many.",
+    ),
+    "02-project": Exercise(
+        judge_project,
+        level="hard",
+        minutes=20,
+        hints=(
+            "count where the multiply-adds are: on the large map. How few layers can stand there, "
+            "and how few channels?",
+            "bottlenecks with 16 filters cost little, and behind both strides each of them sees 8 "
+            "pixels farther. In the two blocks with a stride, let the 3x3 convolution take it.",
+            "rl.blocks.bottleneck_block has the arguments expansion and stride_at: with "
+            'expansion=2 and stride_at="3x3" the first block outputs 32 channels and skips no '
+            "pixel. Then one more with strides=2, and a row of them with strides=1.",
+        ),
+        why="size of the map, width and depth are what a network's designer spends; where they are "
+        "spent decides what a stage costs.",
     ),
 }
