@@ -43,13 +43,13 @@ class Recorder:
         """A block of one width."""
         return self._called("block", x, (filters,), strides, name)
 
-    def wide(self, kind):
-        """Return a block of two widths, of the mid-width and of what leaves it."""
+    def first_of_two_widths(self, x, filters, filters_out, strides, name=None):
+        """The first block of a stage, of a mid-width and the channels that leave it."""
+        return self._called("first", x, (filters, filters_out), strides, name)
 
-        def block(x, filters, filters_out, strides=1, name=None):
-            return self._called(kind, x, (filters, filters_out), strides, name)
-
-        return block
+    def block_of_two_widths(self, x, filters, filters_out, name=None):
+        """Any other block of such a stage."""
+        return self._called("block", x, (filters, filters_out), 1, name)
 
     def _called(self, kind, x, widths, strides, name):
         if not isinstance(name, str):
@@ -260,7 +260,8 @@ def judge_builder(function: Callable, plan: Plan, known: Callable | None = None)
 
 def _built(function, depth, plan):
     recorder = Recorder()
-    blocks = [recorder.wide("first"), recorder.wide("block")] if plan.first else [recorder.block]
+    wide = [recorder.first_of_two_widths, recorder.block_of_two_widths]
+    blocks = wide if plan.first else [recorder.block]
     model = _told(call, function, depth, *blocks)
     if isinstance(model, keras.KerasTensor):
         raise Wrong(
@@ -438,7 +439,7 @@ def _judge_output(model, calls, parts, plan):
     x = rng.normal(size=(3, *PICTURE)).astype("float32")
     for training in (False, True):
         steps = _steps(calls, parts, training)
-        lines = [plan.right, *(line for line in plan.wrong if _fits(line, parts[1], calls))]
+        lines = [line for line in (plan.right, *plan.wrong) if _fits(line, parts[1], calls)]
         expected = {line: probes.follow(line, x, **steps) for line in lines}
         output = ops.convert_to_numpy(model(x, training=training))
         found = [line for line, other in expected.items() if _near(output, other)]
