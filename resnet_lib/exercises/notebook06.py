@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .. import cifar, datasets, recipes, training
 from . import probes, watching
 from .core import (
     NOTHING_RETURNED,
@@ -15,6 +16,7 @@ from .core import (
     Wrong,
     call,
     described,
+    error_told,
     expect_numbers,
     is_number,
     judge_numbers,
@@ -636,7 +638,565 @@ def _probabilities_told(found, right):
     )
 
 
+# 06-crop: the window of a padded picture, mirrored or not
+
+_CROP_PICTURE = np.random.default_rng(3).integers(1, 255, (6, 8, 3)).astype("uint8")
+_CROPS = ((0, 0, False), (4, 4, False), (1, 6, False), (8, 3, True), (4, 4, True), (2, 7, True))
+_PAD = 4
+
+
+def crop_and_flip(picture, top, left, mirrored):
+    """Return the window of a padded picture that begins at (top, left), mirrored or not."""
+    height, width = picture.shape[:2]
+    padded = np.pad(picture, ((4, 4), (4, 4), (0, 0)))
+    window = padded[top : top + height, left : left + width]
+    return window[:, ::-1] if mirrored else window
+
+
+def _crop_way(
+    pad=_PAD, mode="constant", flip=1, first=False, swap=False, inverted=False, always=None
+):
+    """Return a function like `crop_and_flip` that goes another way."""
+
+    def way(picture, top, left, mirrored):
+        mirrored = (not mirrored if inverted else mirrored) if always is None else always
+        top, left = (left, top) if swap else (top, left)
+        (height, width), picture = picture.shape[:2], _turned(picture, flip, first and mirrored)
+        padded = np.pad(picture, ((pad, pad), (pad, pad), (0, 0)), mode=mode)
+        window = padded[top : top + height, left : left + width]
+        return _turned(window, flip, mirrored and not first)
+
+    return way
+
+
+def _turned(picture, axis, turned):
+    return np.flip(picture, axis) if turned else picture
+
+
+_CROP_MISTAKES = (
+    (
+        _crop_way(first=True),
+        "the picture is mirrored before it is cut, so that the window lies elsewhere: cut first, "
+        "then mirror what was cut.",
+    ),
+    (
+        _crop_way(flip=0),
+        "the window is turned upside down. Mirrored are its columns, not its rows.",
+    ),
+    (_crop_way(flip=2), "the colours change places: the last axis is red, green and blue."),
+    (
+        _crop_way(flip=(0, 1)),
+        "the window is turned upside down as well: `[::-1, ::-1]` turns rows and columns.",
+    ),
+    (_crop_way(always=False), "no window is mirrored: `mirrored` is unused."),
+    (_crop_way(always=True), "every window is mirrored: `mirrored` is unused."),
+    (_crop_way(inverted=True), "the wrong windows are mirrored: those with `mirrored` False."),
+    (
+        _crop_way(swap=True),
+        "`top` and `left` have changed places. The first axis of a picture leads down, the second "
+        "to the right.",
+    ),
+    (
+        _crop_way(mode="reflect"),
+        "what lies outside the picture is its reflection. Asked for are zeros.",
+    ),
+    (
+        _crop_way(mode="edge"),
+        "what lies outside the picture repeats its edge. Asked for are zeros.",
+    ),
+)
+
+
+def judge_crop(function):
+    """Judge a function (picture, top, left, mirrored) -> the window, an array."""
+    found = [_window(function, *crop) for crop in _CROPS]
+    if _all_same(found, crop_and_flip):
+        return
+    for way, text in _CROP_MISTAKES:
+        if _all_same(found, way):
+            raise Wrong(text)
+    for crop, window in zip(_CROPS, found, strict=True):
+        if not np.array_equal(window, crop_and_flip(_CROP_PICTURE, *crop)):
+            raise Wrong(_window_told(window, crop))
+
+
+def _window(function, *crop):
+    """Return a window of the reader's as an array of the picture's shape, or raise Wrong."""
+    value = call(function, _CROP_PICTURE.copy(), *crop)
+    array, where = _array_of(value), "top {}, left {}, mirrored {}".format(*crop)
+    if array is None:
+        raise Wrong(f"your function returned {described(value)}, no array of numbers.")
+    if array.shape == _CROP_PICTURE.shape:
+        return array
+    text = f"for {where} your function returned the shape {array.shape}. Expected: that of the "
+    text += f"picture, {_CROP_PICTURE.shape}."
+    if array.shape[0] > _CROP_PICTURE.shape[0] + 7:
+        raise Wrong(f"{text} The picture is padded, but no window is cut out of it.")
+    if np.prod(array.shape) < _CROP_PICTURE.size:
+        raise Wrong(
+            f"{text} The window reaches over the edge: of the picture that is not padded, or is "
+            "padded by too little. A slice that does so is cut short without an error."
+        )
+    raise Wrong(f"{text} How far does a slice reach that begins at `top`?")
+
+
+def _all_same(found, way):
+    """Say whether the windows are those of a function, which may not go all the way."""
+    expected = [way(_CROP_PICTURE, *crop) for crop in _CROPS]
+    return all(map(np.array_equal, found, expected))
+
+
+def _window_told(window, crop):
+    right = crop_and_flip(_CROP_PICTURE, *crop)
+    where = "top {}, left {}, mirrored {}".format(*crop)
+    if np.array_equal(window, _CROP_PICTURE):
+        return f"for {where} your function returns the picture as it came. Nothing is cut."
+    return (
+        f"for {where}, {np.mean(window != right):.0%} of the window's numbers are others. "
+        f"In the padded picture the window begins in row {crop[0]} and column {crop[1]}, counted "
+        "from 0; row 4 and column 4 are the picture's first."
+    )
+
+
+# 06-decay: one weight, momentum 0.9, two steps, three meanings of a decay of 0.1
+
+_MEANINGS = ("loss", "gradient", "update")
+
+
+def decayed(start=1.0, rate=0.1, decay=0.1, momentum=0.9, steps=2, factor=1, beside=False):
+    """Return one weight after steps of SGD whose only gradient is that of its decay.
+
+    Args:
+        start: the weight at first.
+        rate: the learning rate.
+        decay: the value of the decay.
+        momentum: of SGD.
+        steps: how many.
+        factor: what the value is multiplied by in the gradient: 2 for a sum of squares in the loss.
+        beside: whether the weight decays beside the gradient, which is then 0.
+    """
+    weight, velocity = start, 0.0
+    for _ in range(steps):
+        if beside:
+            weight -= rate * decay * weight
+        else:
+            velocity = momentum * velocity - rate * factor * decay * weight
+            weight += velocity
+    return weight
+
+
+_LOSS, _GRADIENT, _UPDATE = decayed(factor=2), decayed(), decayed(beside=True)
+_ONE_STEP = "That is the weight after one step. Asked for is the one after two."
+_NO_RATE = "The learning rate is missing: a step is the rate times what the decay asks for."
+_NO_MEMORY = (
+    "In the second step the momentum still carries nine tenths of the first one: v = 0.9 v - rate "
+    "* gradient, and w grows by v."
+)
+
+
+def _decay_meanings(factor):
+    """Return {wrong weight: what it means} of a decay that goes through the gradient."""
+    return {
+        decayed(factor=factor, steps=1): _ONE_STEP,
+        decayed(factor=factor, momentum=0): _NO_MEMORY,
+        decayed(factor=factor, rate=1): _NO_RATE,
+        decayed(factor=factor, decay=1): "The decay is missing: only its rate of 0.1 is there.",
+        decayed(factor=factor, steps=3): "That is the weight after three steps.",
+    }
+
+
+def judge_decay(answer):
+    """Judge the weight after two steps in the three meanings."""
+    no_two = (
+        "The derivative of 0.1 * w ** 2 is 0.2 * w. You took 0.1 * w: that is the next meaning."
+    )
+    a_two = "That is the decay in the loss, whose derivative has a factor of 2. Here g is 0.1 * w."
+    apart = (
+        "That is the decay with momentum. In this meaning the weight is multiplied by 1 - rate * "
+        "decay, and the momentum never hears of it."
+    )
+    answer = plain(answer)
+    expect_numbers(answer, _MEANINGS)
+    rounded = [round(part, 4) for part in answer]
+    right = [round(part, 4) for part in (_LOSS, _GRADIENT, _UPDATE)]
+    wrong = (
+        _decay_meanings(2) | {_GRADIENT: no_two, _UPDATE: "The gradient of the loss has momentum."},
+        _decay_meanings(1) | {_LOSS: a_two, _UPDATE: _NO_MEMORY},
+        {_GRADIENT: apart, _LOSS: apart, 0.99: _ONE_STEP, 0.81: _NO_RATE, 0.98: _LINEAR},
+    )
+    wrong = [{round(k, 4): text for k, text in each.items()} for each in wrong]
+    otherwise = [
+        f"Write v and w for both steps down; they begin with v = 0 and w = 1. {each}"
+        for each in (
+            "The gradient is 2 * 0.1 * w.",
+            "The gradient is 0.1 * w.",
+            "There is no v: each step multiplies w by a number just below 1.",
+        )
+    ]
+    judge_numbers(rounded, _MEANINGS, right, wrong, otherwise)
+
+
+_LINEAR = "The second step begins with the weight that the first one has left, which is below 1."
+
+
+# 06-loop: steps of plain SGD
+
+_LOOP_RATE, _LOOP_SIZES = 0.05, (4, 3)
+_EVERY_BATCH = slice(None)
+
+
+def train_epoch(model, batches, rate):
+    """Take a step of plain SGD with each batch; return the losses that were met on the way."""
+    import tensorflow as tf
+
+    losses = []
+    for pictures, labels in batches:
+        with tf.GradientTape() as tape:
+            probabilities = model(pictures, training=True)
+            each = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+            loss = tf.reduce_mean(each)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+            weight.assign_sub(rate * gradient)
+        losses.append(float(loss))
+    return losses
+
+
+def _loop_model():
+    """Return a small model with batch normalisation, the same at each call."""
+    inputs = keras.Input(probes.PICTURE, name="pixels")
+    x = keras.layers.Rescaling(1 / 255)(inputs)
+    x = keras.layers.Conv2D(6, 4, strides=4)(x)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.5)(x))
+    x = keras.layers.Dense(probes.CLASSES, activation="softmax")(keras.layers.Flatten()(x))
+    return probes.with_known_weights(keras.Model(inputs, x, name="small"), seed=7)
+
+
+def _loop_batches():
+    ends = np.cumsum(_LOOP_SIZES)
+    labels = np.arange(ends[-1]) * 3 % probes.CLASSES
+    return list(
+        zip(
+            np.split(probes.pictures()[: ends[-1]], ends[:-1]),
+            np.split(labels, ends[:-1]),
+            strict=True,
+        )
+    )
+
+
+def _loop_way(
+    sign=-1, training=True, loss="mean", rate=None, momentum=0.0, batches=_EVERY_BATCH, calls=1
+):
+    """Return a function like `train_epoch` that goes another way, and returns the weights."""
+
+    def way(model, all_batches, given):
+        import tensorflow as tf
+
+        velocities = [0.0 for _ in model.trainable_variables]
+        for pictures, labels in all_batches[batches]:
+            with tf.GradientTape() as tape:
+                found = model(pictures, training=training)
+                for _ in range(calls - 1):
+                    model(pictures, training=training)
+                value = _LOOP_LOSSES[loss](labels, found)
+            gradients = tape.gradient(value, model.trainable_variables)
+            for i, weight in enumerate(model.trainable_variables):
+                velocities[i] = momentum * velocities[i] + (rate or given) * gradients[i]
+                weight.assign_add(sign * velocities[i])
+
+    return way
+
+
+_crossentropy = keras.losses.sparse_categorical_crossentropy
+_LOOP_LOSSES = {
+    "mean": lambda y, p: ops.mean(_crossentropy(y, p)),
+    "sum": lambda y, p: ops.sum(_crossentropy(y, p)),
+    "logits": lambda y, p: ops.mean(_crossentropy(y, ops.softmax(p))),
+    "squares": lambda y, p: ops.mean((ops.one_hot(y, probes.CLASSES) - p) ** 2),
+}
+_LOOP_MISTAKES = (
+    (
+        {"training": False},
+        "the model runs in inference mode: batch normalisation takes its moving statistics, which "
+        "never learn, instead of the batch's own.",
+    ),
+    ({"sign": 1}, "the weights go up the gradient, and the loss rises. Which sign has a step?"),
+    (
+        {"loss": "sum"},
+        "a step is as many times too long as a batch has pictures: the loss is the mean over the "
+        "batch, not the sum.",
+    ),
+    (
+        {"loss": "logits"},
+        "the loss takes the model's probabilities for logits, and sends them through a second "
+        "softmax.",
+    ),
+    ({"loss": "squares"}, "the loss is a mean of squares. Asked for is the cross-entropy."),
+    ({"rate": 1.0}, "`rate` is unused: a step is the whole gradient."),
+    ({"rate": 0.01}, "`rate` is unused: the rate is 0.01, the default of Keras' SGD."),
+    ({"momentum": 0.9}, "the first step is right, the second has momentum. Plain SGD has none."),
+    ({"batches": slice(0, 1)}, "only the first batch is trained on. Is the `return` in the loop?"),
+    ({"batches": slice(1, None)}, "only the last batch is trained on. What stands in the loop?"),
+    (
+        {"batches": slice(None, None, -1)},
+        "the batches are trained on from the last to the first.",
+    ),
+    (
+        {"calls": 2},
+        "the model is called in training mode twice a step: the moving statistics of batch "
+        "normalisation move twice.",
+    ),
+)
+
+
+def judge_loop(function):
+    """Judge a function (model, batches, rate) that trains the model and returns the losses."""
+    model, begun = _loop_model(), _loop_model().get_weights()
+    value = call(function, model, _loop_batches(), _LOOP_RATE)
+    found = model.get_weights()
+    losses, right = _trained(train_epoch)
+    if not _same_weights(found, right, begun):
+        raise Wrong(_loop_told(found, right, begun))
+    _judge_losses(value, losses)
+
+
+def _trained(way):
+    """Return what a way to train returns, and the weights that it leaves."""
+    model = _loop_model()
+    return way(model, _loop_batches(), _LOOP_RATE), model.get_weights()
+
+
+def _same_weights(found, right, begun):
+    changes = [[new - old for new, old in zip(each, begun, strict=True)] for each in (found, right)]
+    return probes.same_changes(*changes)
+
+
+def _loop_told(found, right, begun):
+    if all(map(np.array_equal, found, begun)):
+        return "no weight has changed. Where does your loop write to the model's weights?"
+    for options, text in _LOOP_MISTAKES:
+        if _same_weights(found, _trained(_loop_way(**options))[1], begun):
+            return text
+    model = _loop_model()
+    names = [
+        f"{weight.path.split('/')[-2]}'s {weight.name}"
+        for weight, new, good, old in zip(model.weights, found, right, begun, strict=True)
+        if not probes.same_changes([new - old], [good - old])
+    ]
+    return (
+        f"the weights are not those after two steps of plain SGD: {', '.join(names[:3])} and "
+        f"{max(len(names) - 3, 0)} more have changed in another way. Each step takes the gradient "
+        "of the mean cross-entropy, at the weights that the step before has left."
+    )
+
+
+def _judge_losses(value, right):
+    array = _array_of(value)
+    if array is None or array.dtype.kind != "f":
+        raise Wrong(f"the training is right, but it returned {described(value)}. Expected: losses.")
+    if array.shape == (len(right),) and np.allclose(array, right, rtol=1e-3):
+        return
+    found = f"the training is right, but it returned {described(np.round(array, 4).tolist())}."
+    if array.ndim == 0:
+        raise Wrong(f"{found} Expected: a list, with the loss of each batch.")
+    if array.shape != (len(right),):
+        raise Wrong(f"{found} Expected: one loss a batch, for {len(right)} batches.")
+    raise Wrong(f"{found} The loss of a batch is that of before its step, its mean over the batch.")
+
+
+# 06-fault-schedule: `decay_steps` in epochs, where the schedule counts steps
+
+_RUNS_OF_FAULT = ((5, 1000, 32), (12, 45_000, 128))
+_STARTS, _PARTS_OF_RUN = 0.1, (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 1)
+_FAULT_STEPS = (
+    (
+        lambda e, p, b: -(-p // b),
+        "the rate is at zero after one epoch: those are the steps of one. How many has the run?",
+    ),
+    (
+        lambda e, p, b: e * (p // b),
+        "the rate is at zero a little before the end: the last batch of an epoch, which is "
+        "smaller, is a step, too. In which direction do you round?",
+    ),
+    (lambda e, p, b: e * p / b, "the run ends on a whole step: round up within an epoch."),
+    (
+        lambda e, p, b: e * p,
+        "the rate has hardly fallen when the run ends: a step takes a batch, not a picture.",
+    ),
+    (lambda e, p, b: p, "that counts the pictures of an epoch. The schedule counts steps."),
+    (lambda e, p, b: e * b, "that multiplies epochs by the size of a batch. Steps are batches."),
+    (lambda e, p, b: b, "that is the size of a batch. The schedule counts steps."),
+)
+
+
+def falling_rate(epochs, pictures, batch):
+    """Return a schedule that falls from 0.1 along half a cosine and is at 0 as the run ends."""
+    steps = epochs * int(np.ceil(pictures / batch))
+    return keras.optimizers.schedules.CosineDecay(0.1, decay_steps=steps)
+
+
+def judge_fault_schedule(function):
+    """Judge a function (epochs, pictures, batch) -> schedule, as Keras' optimizers take it."""
+    found = [_schedule_rates(function, run) for run in _RUNS_OF_FAULT]
+    if _are_rates_of(found, lambda e, p, b: e * -(-p // b)):
+        return
+    if _are_rates_of(found, lambda e, p, b: e):
+        raise NotDone(
+            "this is still the faulty one: its rate is at zero after as many steps as there are "
+            "epochs."
+        )
+    for count, text in _FAULT_STEPS:
+        if _are_rates_of(found, count):
+            raise Wrong(text)
+    first, last = np.array(found)[:, 0], np.array(found)[:, -1]
+    if not np.allclose(first, _STARTS, rtol=1e-3):
+        raise Wrong(f"at step 0 the rate is {first[0]:.3g}. It should still begin at 0.1.")
+    run = "rate at the end of a run of {} epochs, with {:,} pictures in batches of {},"
+    where = next((i for i in (0, 1) if abs(last[i]) > 1e-6), None)
+    if where is not None:
+        raise Wrong(f"the {run.format(*_RUNS_OF_FAULT[where])} is {last[where]:.3g}, not 0.")
+    raise Wrong("the rate begins at 0.1 and ends at 0, but between them it is not half a cosine.")
+
+
+def _schedule_rates(function, run):
+    """Return the rates of the reader's schedule at parts of a run, or raise Wrong."""
+    schedule, steps = call(function, *run), _steps_of(run)
+    if not callable(schedule):
+        raise Wrong(
+            f"your function returned {described(schedule)}. Expected: a schedule, such as "
+            "keras.optimizers.schedules.CosineDecay(…)."
+        )
+    try:
+        rates = [float(schedule(int(part * steps))) for part in _PARTS_OF_RUN]
+    except Exception as error:
+        raise Wrong(f"your schedule raised {error_told(error)}") from None
+    return rates
+
+
+def _steps_of(run):
+    epochs, pictures, batch = run
+    return epochs * -(-pictures // batch)
+
+
+def _are_rates_of(found, count):
+    """Say whether rates are those of half a cosine over as many steps as `count` says."""
+    expected = [
+        [
+            _STARTS * (1 + np.cos(np.pi * min(int(part * _steps_of(run)) / count(*run), 1))) / 2
+            for part in _PARTS_OF_RUN
+        ]
+        for run in _RUNS_OF_FAULT
+    ]
+    return np.allclose(found, expected, rtol=1e-4, atol=1e-8)
+
+
+# 06-curves: what the losses of two runs ask for
+
+REMEDIES = ("more epochs", "augmentation", "lower rate")
+_A_WRONG = {
+    "more epochs": "run A: its training loss is near 0, and its validation loss has risen for the "
+    "last half of the run. What would more of the same bring?",
+    "lower rate": "run A: a rate that is too high keeps the training loss up, or throws it about. "
+    "Here the training loss is near 0.",
+}
+_B_WRONG = {
+    "augmentation": "run B: nothing is learnt by heart: its validation loss is the lower of "
+    "the two.",
+    "lower rate": "run B: both losses fall smoothly to the end, where the rate is low already.",
+}
+
+
+def judge_curves(answer):
+    """Judge what run A and what run B need: two of REMEDIES."""
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong(f"received {described(answer)}. Expected: two texts, for run A and for run B.")
+    for each in answer:
+        if not isinstance(each, str) or each.strip().lower() not in REMEDIES:
+            raise Wrong(f"received {described(each)}. Expected: one of {', '.join(REMEDIES)}.")
+    first, second = (each.strip().lower() for each in answer)
+    if (first, second) == ("more epochs", "augmentation"):
+        raise Wrong("the two have changed places. Which run has the larger gap between its losses?")
+    for chosen, wrong in ((first, _A_WRONG), (second, _B_WRONG)):
+        if chosen in wrong:
+            raise Wrong(wrong[chosen])
+
+
+# 06-project: a recipe for a short run
+
+EPOCHS, SMALLEST_BATCH, TARGET = 12, 16, 0.60
+
+
+def project_data():
+    """Return the drawn shapes of the project."""
+    return datasets.shapes(train=2000, validation=100, test=1000)
+
+
+def judge_project(recipe):
+    """Judge a recipe by the test accuracy of a ResNet-8 that it trains."""
+    if isinstance(recipe, type) or not isinstance(recipe, recipes.Recipe):
+        raise Wrong(f"received {described(recipe)}, where a recipe is expected.")
+    if recipe.epochs > EPOCHS:
+        raise Wrong(f"the recipe has {recipe.epochs} epochs. The run may have {EPOCHS}.")
+    if recipe.batch_size < SMALLEST_BATCH:
+        raise Wrong(
+            f"a batch has {recipe.batch_size} pictures. It must have {SMALLEST_BATCH} or more."
+        )
+    run = _run_of(recipe)
+    reached = run.record["results"]["test_accuracy_last"]
+    if reached < TARGET:
+        raise Wrong(f"{reached:.1%} of the test pictures are right. {_recipe_told(recipe, run)}")
+    return f"{reached:.1%} of the test pictures are right."
+
+
+def _run_of(recipe):
+    data = project_data()
+    keras.utils.set_random_seed(1)
+    model = cifar.resnet_v1(data.image_shape, 8, data.num_classes, form="standard")
+    try:
+        return training.train(model, data, recipe, progress=False, seed=1)
+    except FloatingPointError as error:
+        raise Wrong(f"the training broke off: {error} Is the rate too high?") from None
+
+
+def _recipe_told(recipe, run):
+    """Say what in a recipe may keep a short run from its target."""
+    steps = len(project_data().train) // recipe.batch_size
+    if recipe.schedule != "one_cycle":
+        return (
+            "The published schedule is stretched to the run, but was made for a long one. Which "
+            "schedule rises and falls within the time that there is?"
+        )
+    if len(recipe.sizes) > 1 or recipe.augment:
+        return (
+            "Augmentation and smaller pictures make the training harder, so that a network does "
+            "not learn its pictures by heart. Is that the danger in so few steps? Of the training "
+            f"pictures it got {run.history['accuracy'][-1]:.0%}."
+        )
+    if steps < 30:
+        return f"An epoch has {steps} full batches, and each is a step. Take more and smaller ones."
+    return (
+        f"The loss of the first epoch is {run.history['loss'][0]:.2f}, of the last "
+        f"{run.history['loss'][-1]:.2f}. Try other peaks: half of yours, and twice as much."
+    )
+
+
 EXERCISES = {
+    "06-crop": Exercise(
+        judge_crop,
+        level="easy",
+        minutes=8,
+        hints=(
+            "`np.pad(picture, …)` takes a pair for each of the three axes: how much in front, how "
+            "much behind. The colours get (0, 0).",
+            "the window begins at `top` and is as high as the picture was before it was padded.",
+            "padded[top : top + height, left : left + width] is the window; window[:, ::-1] is its "
+            "mirror image.",
+        ),
+        why="a network that meets a picture in many places learns what does not depend on the "
+        "place; that is worth several points of accuracy in a long run, and nothing in a short "
+        "one.",
+        stand_in=crop_and_flip,
+    ),
     "06-steps": Exercise(
         judge_steps,
         level="easy",
@@ -671,6 +1231,37 @@ EXERCISES = {
         "however many steps you can afford; a run that is broken off early misses that end.",
         stand_in=rate,
     ),
+    "06-decay": Exercise(
+        judge_decay,
+        level="medium",
+        minutes=12,
+        hints=(
+            "write a table of gradient, v and w for two steps. The gradient of the decay is 0.2 w "
+            "in the first meaning and 0.1 w in the second.",
+            "second meaning: v = -0.01 and w = 0.99 after one step. Then v = 0.9 * -0.01 - 0.1 * "
+            "0.1 * 0.99.",
+            "third meaning: no v. Each step multiplies w by 1 - 0.1 * 0.1. First meaning: as the "
+            "second, with 0.2 in place of the decay of 0.1.",
+        ),
+        why="a decay of 1e-4 that is copied from a PyTorch recipe into Keras' L2 is twice as "
+        "strong, and into Keras' SGD(weight_decay=…) it is ten times weaker with momentum 0.9.",
+    ),
+    "06-loop": Exercise(
+        judge_loop,
+        level="hard",
+        minutes=15,
+        hints=(
+            "inside `with tf.GradientTape() as tape:` stand the call of the model and the loss; "
+            "what follows stands in the loop, but outside the `with`.",
+            "tape.gradient(loss, model.trainable_variables) returns a list, one gradient for each "
+            "variable, in their order: walk through both with `zip`.",
+            "weight.assign_sub(rate * gradient) is the step. float(loss) goes into the list, and "
+            "`return` stands behind the loop.",
+        ),
+        why="this is all that `fit` repeats; whoever can write it can change it: another loss, "
+        "gradients that are clipped, a batch in two halves.",
+        stand_in=train_epoch,
+    ),
     "06-flip": Exercise(
         judge_flip,
         level="medium",
@@ -686,5 +1277,47 @@ EXERCISES = {
         why="the mean of two looks at a picture often beats one, and costs twice the time; an "
         "accuracy that was measured in this way must say so.",
         stand_in=both,
+    ),
+    "06-fault-schedule": Exercise(
+        judge_fault_schedule,
+        level="medium",
+        minutes=8,
+        hints=(
+            "ask the schedule: what does it return for step 5, and for step 1,000?",
+            "`decay_steps` counts the optimizer's steps, one for each batch. How many batches has "
+            "an epoch, the last, smaller one included?",
+            "steps = epochs * int(np.ceil(pictures / batch))",
+        ),
+        why="a rate of zero is no error to any program: the loss stands still, and one looks for "
+        "the fault in the network.",
+        stand_in=falling_rate,
+    ),
+    "06-curves": Exercise(
+        judge_curves,
+        level="easy",
+        minutes=4,
+        hints=(
+            "look at the gap between training and validation at the end of each run, and at what "
+            "the validation loss does in its second half.",
+            "a run that overfits has a low training loss and a validation loss that rises. A run "
+            "that lacks steps has two losses that still fall.",
+        ),
+        why="the same two curves tell what to try next in any training, and more epochs are only "
+        "one of the remedies.",
+    ),
+    "06-project": Exercise(
+        judge_project,
+        level="medium",
+        minutes=30,
+        hints=(
+            "how many steps are these epochs with batches of 128? A run needs some hundreds.",
+            "what protects a network from learning its pictures by heart costs a short run its "
+            "accuracy: augment=False, sizes=((1, 1),).",
+            "with smaller batches, gradients are noisier: lower `peak` as well, and try half and "
+            "double of what you have.",
+        ),
+        why="a recipe belongs to its length: what is best for fifteen epochs of 45,000 pictures is "
+        "not what is best here.",
+        seconds=120,
     ),
 }

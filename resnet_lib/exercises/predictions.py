@@ -2,6 +2,7 @@
 
 PREDICTIONS = {
     "01-deeper": "which plain network has the lower training loss, the one of 8 or of 38 layers",
+    "01-variance": "the power of ten by which a residual stream grows over 27 blocks without BN",
     "02-identity-parameters": "the trainable parameters of an identity block of 16 channels",
     "02-projection": "output shape and trainable parameters of a projection block, 16 -> 32",
     "02-bottleneck": "how many times the parameters of a bottleneck a basic block has",
@@ -17,7 +18,10 @@ PREDICTIONS = {
     "05-layers": "how ResNet-50 gets to 50 layers",
     "05-forms": "what Keras' ResNet-50 has that the paper's has not",
     "05-18-or-20": "how many times the parameters of ResNet-20 ResNet-18 has",
-    "07-smallest": "how many times smaller than ResNet-50 the best network is",
+    "06-plateau": "the rate of the tenth epoch: ReduceLROnPlateau alone, and beside a scheduler",
+    "06-resume": "how far the losses of a resumed run equal those of a run that was not cut off",
+    "07-smallest": "how many times fewer parameters and multiply-adds the best network has",
     "07-training-mode": "the accuracy in training mode: mixed batches, one class, one picture",
     "07-one-seed": "how many different kernels of 53 are left if all layers have one seed",
+    "07-best-of": "by how many points the best of 25 epochs on 120 test pictures flatters",
 }
