@@ -332,3 +332,8 @@ def test_what_stands_in_is_correct_and_described(name):
     stand_in = EXERCISES[name].stand_in
     assert stand_in.__doc__.startswith("Return the ")
     assert verdict(name, stand_in).startswith("correct: ")
+
+
+def test_a_number_beyond_all_floats_is_only_another_number():
+    with pytest.raises(core.Wrong, match=r"received 1000\d+\.\.\.\d+\. too large"):
+        core.judge_number(10**400, 5, {7: "seven"}, "too large")

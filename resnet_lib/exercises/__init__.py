@@ -13,8 +13,6 @@ solutions stand in the notebooks, folded.
 """
 
 import difflib
-import inspect
-import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -26,6 +24,7 @@ __all__ = ["answer", "check", "compare", "hint", "names", "predict", "progress",
 
 # Of this process, whether or not a file is kept.
 _right: dict[str, Any] = {}
+_wrong_since: set[str] = set()
 _guesses: dict[str, dict] = {}
 _hints_given: dict[str, int] = {}
 _recalled: set[str] = set()
@@ -52,9 +51,11 @@ def check(name: str, answer: object) -> None:
     print(said)
     if said.startswith("correct"):
         _right[name] = answer
+        _wrong_since.discard(name)
         right = {"state": "right", "when": kept.today(), **_answer_kept(answer)}
         kept.update(kept.EXERCISES, name, lambda before: _without_answer(before) | right)
     elif said.startswith("look again"):
+        _wrong_since.add(name)
         tried = {"state": "tried", "when": kept.today()}
         kept.update(kept.EXERCISES, name, lambda before: tried | before)
 
@@ -118,7 +119,8 @@ def answer(name: str) -> Callable:
     """
     stand_in = _stand_in(name)
     if name in _right:
-        print(f"{name}: your function")
+        last = ", the last that was right" if name in _wrong_since else ""
+        print(f"{name}: your function{last}")
         return _right[name]
     print(
         f'{name}: not solved yet, the library\'s function stands in (rl.exercises.hint("{name}"))'
@@ -142,7 +144,7 @@ def recall(name: str) -> None:
     code = _kept_code(name)
     if code is None:
         print(f"{name}: no answer of yours is kept. The library's function:\n")
-        print(_to_run(inspect.getsource(stand_in)))
+        print(sources.defined(stand_in))
     elif (shell := _shell()) is None:
         print(code)
     elif name in _recalled:
@@ -151,11 +153,6 @@ def recall(name: str) -> None:
         _recalled.add(name)
         shell.set_next_input(code)
         print(f"{name}: your function stands in the next cell, to run or to change")
-
-
-def _to_run(source):
-    """Return a stand-in's source as it runs in a notebook, where the library's modules are rl's."""
-    return re.sub(r"(?<![\w.])(blocks|cifar|schedules)\.", r"rl.\1.", source).rstrip()
 
 
 def _kept_code(name):
@@ -190,7 +187,9 @@ def predict(name: str, guess: object) -> None:
     _known("prediction", name, PREDICTIONS)
     parts = guess if isinstance(guess, tuple | list) else [guess]
     if guess is None or any(part is ... for part in parts):
-        print("no prediction yet: replace `...` by your guess and run this cell again")
+        before = _guess(name)
+        stays = f". Your earlier guess stays: {values.kept_shown(before)}" if before else ""
+        print(f"no prediction yet: replace `...` by your guess and run this cell again{stays}")
         return
     guess = values.plain(guess)
     entry = {"guess": values.written(guess), "when": kept.today()}
@@ -214,7 +213,7 @@ def compare(name: str, **result: object) -> None:
     if not result:
         raise ValueError("Expected a result, such as counted=4672. Received: none")
     found = {word: values.plain(value) for word, value in result.items()}
-    entry = _guesses.get(name) or kept.entries(kept.PREDICTIONS).get(name)
+    entry = _guess(name)
     you = "no prediction" if entry is None else values.kept_shown(entry)
     told = ", ".join(
         f"{word.replace('_', ' ')}: {values.shown(value)}" for word, value in found.items()
@@ -223,6 +222,11 @@ def compare(name: str, **result: object) -> None:
     if entry is not None:
         written = {word: values.written(value) for word, value in found.items()}
         kept.update(kept.PREDICTIONS, name, lambda before: entry | before | {"result": written})
+
+
+def _guess(name):
+    """Return what is kept of a guess; None if there is none."""
+    return _guesses.get(name) or kept.entries(kept.PREDICTIONS).get(name)
 
 
 def progress() -> None:

@@ -41,8 +41,8 @@ class Exercise:
         why: one sentence, printed after "correct": why the answer matters.
         stand_in: for an exercise whose answer is a function: the library's, which later cells use
             as long as the reader has none.
-        seconds: how long the answer may compute while it is judged; more for a project that is
-            trained.
+        seconds: how long the answer may compute while it is judged, more than the usual for a
+            project that is trained.
     """
 
     judge: Callable
@@ -51,7 +51,7 @@ class Exercise:
     hints: tuple[str, ...]
     why: str
     stand_in: Callable | None = None
-    seconds: float = SECONDS
+    seconds: float | None = None
 
 
 class NotDone(Exception):  # noqa: N818 - no error, a verdict
@@ -76,7 +76,7 @@ def verdict(exercise, name, answer):
         if is_undone(answer):
             raise NotDone("replace `...` by your answer.")
         with undisturbed():
-            note = within(exercise.seconds, exercise.judge, answer)
+            note = within(exercise.seconds or SECONDS, exercise.judge, answer)
     except NotDone as reason:
         return told("not done yet", f'{reason} A hint: rl.exercises.hint("{name}")')
     except Wrong as reason:
@@ -298,7 +298,10 @@ def without_batch(answer):
 
 def close(one, other):
     """Say whether two numbers are equal but for rounding."""
-    return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+    try:
+        return math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+    except OverflowError:  # An int beyond the range of floats.
+        return one == other
 
 
 def judge_number(answer, right, wrong, otherwise):

@@ -8,6 +8,7 @@ moment. Several processes may write to it at once. Nothing here imports Keras.
 import functools
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,13 +26,19 @@ def place() -> Path | None:
     """Return the path of the file, whether it is there or not; None if nothing is to be kept.
 
     Raises:
-        ValueError: if RESNET_LIB_PROGRESS is no path, its ~ of no user of this machine.
+        ValueError: if RESNET_LIB_PROGRESS is no absolute path, or its ~ of no user of this machine.
     """
     named = os.environ.get("RESNET_LIB_PROGRESS")
-    if named == "off":
+    if named and named.casefold() == "off":
         return None
     if named:
-        return checks.path("RESNET_LIB_PROGRESS", named)
+        path = checks.path("RESNET_LIB_PROGRESS", named)
+        if not path.is_absolute():  # Each folder of notebooks would have a file of its own.
+            raise ValueError(
+                "Expected RESNET_LIB_PROGRESS to be an absolute path, or `off`. Received: "
+                f"{named!r}; for the file in this folder, {path.absolute()}"
+            )
+        return path
     return checks.path("HOME", _data_folder()) / "resnet_lib" / "progress.json"
 
 
@@ -126,7 +133,12 @@ def _renamed(path, why):
 def _write(path, content):
     """Write the file in one step: a process that dies leaves the old one or the new one."""
     part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if path.exists():
+        shutil.copymode(path, part)
     os.replace(part, path)
 
 
@@ -134,7 +146,7 @@ def _write(path, content):
 def _one_line_for_trouble() -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # The last for a link to itself.
         _say(f"your answers and predictions are not kept: {error}")
 
 

@@ -19,12 +19,21 @@ def runnable(function: Callable) -> tuple[str, str] | None:
     Before it come the imports of the names that it uses, the constants, and the functions and
     classes of its own module. Other values are named in a comment, for they have no source.
     """
+    return _with_all_it_uses(function, _collect)
+
+
+def defined(function: Callable) -> str:
+    """Return code that defines a function of the library, for a reader to look at and to run."""
+    return _with_all_it_uses(function, _define)[1]
+
+
+def _with_all_it_uses(function, add):
     if not isinstance(function, types.FunctionType | type):
         return None
     parts = {"import": [], "constant": [], "comment": [], "code": []}
     try:
         name = _name(function)
-        _collect(name, function, _surroundings(function), parts, set())
+        add(name, function, _surroundings(function), parts, set())
     except Exception:  # Whatever a strange answer does, the verdict has been told.
         return None
     head = "\n".join(parts["import"] + parts["constant"] + parts["comment"])
@@ -56,15 +65,20 @@ def _collect(name, value, names, parts, seen):
     if line := _import(name, value):
         parts["import"].append(line)
     elif isinstance(value, types.FunctionType | type):
-        source = source_of(value)
-        for other in _used(source):
-            if other in names and not hasattr(builtins, other):
-                _collect(other, names[other], names, parts, seen)
-        parts["code"].append(source)
+        _define(name, value, names, parts, seen)
     elif _is_literal(value):
         parts["constant"].append(f"{name} = {value!r}")
     else:
         parts["comment"].append(f"# It also uses `{name}`, a {type(value).__name__}.")
+
+
+def _define(name, function, names, parts, seen):
+    """Put a function's or class's source into `parts`, behind all that it uses."""
+    source = source_of(function)
+    for other in _used(source):
+        if other in names and not hasattr(builtins, other):
+            _collect(other, names[other], names, parts, seen)
+    parts["code"].append(source)
 
 
 def source_of(function: Callable) -> str:
@@ -146,9 +160,11 @@ def _exporting(value, name):
         for module, each in list(sys.modules.items())
         if module.partition(".")[0] == package and vars(each).get(name) is value
     ]
-    return min(found, key=_privacy, default=None)
+    return min(found, key=lambda module: _privacy(module, value.__module__), default=None)
 
 
-def _privacy(module):
+def _privacy(module, home=None):
+    """Return what a module is sorted by: public ones first, then short ones, then its home."""
     parts = module.split(".")
-    return "src" in parts, any(part.startswith("_") for part in parts), len(parts), len(module)
+    private = any(part.startswith("_") for part in parts)
+    return "src" in parts, private, len(parts), module != home, len(module)

@@ -6,7 +6,9 @@ needs, names, levels and minutes, is read from their source.
 
 import ast
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from . import kept, values
@@ -21,10 +23,10 @@ class Task(NamedTuple):
 
 
 @functools.cache
-def exercises() -> dict[str, Task]:
+def exercises() -> Mapping[str, Task]:
     """Return {name: Task} of all exercises, in the order of the notebooks."""
     files = sorted(Path(__file__).parent.glob("notebook*.py"))
-    return {name: task for file in files for name, task in _tasks(file)}
+    return MappingProxyType({name: task for file in files for name, task in _tasks(file)})
 
 
 def _tasks(file):
@@ -59,9 +61,17 @@ def _notebook(number, done, guessed):
     for name in PREDICTIONS:
         if name.startswith(f"{number}-"):
             entry = guessed.get(name)
-            state = "–" if entry is None else f"predicted: {values.kept_shown(entry)}"
+            state = "–" if entry is None else f"predicted: {_guess_shown(entry)}"
             yield f"  {name:<24} {'prediction':<19} {state}"
     yield ""
+
+
+def _guess_shown(entry):
+    """Return a kept guess and, if it has been compared, the result."""
+    found = entry.get("result")
+    results = found.items() if isinstance(found, dict) else ()
+    told = [f"{word}: {values.kept_shown({'guess': text})}" for word, text in results]
+    return "; ".join([values.kept_shown(entry), *told])
 
 
 def _state(entry):
