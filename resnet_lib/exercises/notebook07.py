@@ -10,6 +10,7 @@ from keras import layers, ops
 from . import probes, watching
 from .core import (
     Exercise,
+    NotDone,
     Raised,
     Wrong,
     call,
@@ -18,6 +19,261 @@ from .core import (
     is_number,
     plain,
 )
+
+# 07-apart: how many standard errors two accuracies lie apart
+
+APART = "each-variance sum root ratio"
+_ACCURACIES = ((0.78, 0.80, 5000), (0.92, 0.88, 156), (0.5, 0.9, 1000), (0.97, 0.65, 120))
+_EACH_ONCE = "Each of the two accuracies has its own standard error."
+_SQUARES = "The squares of the two standard errors add up, and the root is taken of their sum."
+_VARIANCES = {
+    "both": lambda p, q, n: (p * (1 - p) + q * (1 - q)) / n,
+    "pooled": lambda p, q, n: (p + q) * (2 - p - q) / 2 / n,
+}
+APART_MISTAKES = {
+    "the root is missing: the difference is divided by a variance, which is a square.": (
+        lambda p, q, n: abs(p - q) / _VARIANCES["both"](p, q, n)
+    ),
+    f"that divides by the standard error of `p` alone. {_EACH_ONCE}": (
+        lambda p, q, n: abs(p - q) / _error(p, n)
+    ),
+    f"that divides by the standard error of `q` alone. {_EACH_ONCE}": (
+        lambda p, q, n: abs(p - q) / _error(q, n)
+    ),
+    f"the two standard errors are added as they are. {_SQUARES}": (
+        lambda p, q, n: abs(p - q) / (_error(p, n) + _error(q, n))
+    ),
+    f"that divides by the mean of the two standard errors. {_SQUARES}": (
+        lambda p, q, n: 2 * abs(p - q) / (_error(p, n) + _error(q, n))
+    ),
+    "`pictures` stands outside the root: the standard error shrinks with the root of the number "
+    "of pictures.": lambda p, q, n: abs(p - q) * n / (n * _VARIANCES["both"](p, q, n)) ** 0.5,
+    "the number of pictures is missing: a difference on 10,000 pictures says more than the same "
+    "on 100.": lambda p, q, n: abs(p - q) / (n * _VARIANCES["both"](p, q, n)) ** 0.5,
+    "the pictures count twice over. Each accuracy was measured on all `pictures`, not on half of "
+    "them or on twice as many.": lambda p, q, n: (
+        abs(p - q) / (_VARIANCES["both"](p, q, n) / 2) ** 0.5
+    ),
+    "that is the standard error of the difference. How many of them lie between `p` and `q`?": (
+        lambda p, q, n: _VARIANCES["both"](p, q, n) ** 0.5
+    ),
+    "that is the difference alone. Divide it by its standard error.": lambda p, q, n: abs(p - q),
+    "the difference is taken in points, hundredths, and its standard error in parts of 1.": (
+        lambda p, q, n: 100 * abs(p - q) / _VARIANCES["both"](p, q, n) ** 0.5
+    ),
+    "the result has a sign. Asked for is how far apart the two are, whichever comes first.": (
+        lambda p, q, n: (p - q) / _VARIANCES["both"](p, q, n) ** 0.5
+    ),
+    "the result has a sign, and is negative where `p` is the larger one. Asked for is how far "
+    "apart the two are.": lambda p, q, n: (q - p) / _VARIANCES["both"](p, q, n) ** 0.5,
+}
+
+
+def apart(p, q, pictures):
+    """Return how many standard errors of their difference two accuracies lie apart."""
+    variance = (p * (1 - p) + q * (1 - q)) / pictures
+    return abs(p - q) / variance**0.5
+
+
+def judge_apart(function):
+    """Judge a function (p, q, pictures) -> standard errors between two accuracies."""
+    found = np.array([_one_number(function, *given) for given in _ACCURACIES])
+    if _fits(found, apart):
+        return None
+    if _fits(found, lambda p, q, n: abs(p - q) / _VARIANCES["pooled"](p, q, n) ** 0.5):
+        return (
+            "a variant: both standard errors are computed from the mean of the two accuracies, "
+            "as a test does that supposes them to be equal."
+        )
+    for text, wrong in APART_MISTAKES.items():
+        if _fits(found, wrong):
+            raise Wrong(text)
+    p, q, n = _ACCURACIES[0]
+    raise Wrong(
+        f"for accuracies of {p} and {q} on {n} pictures your function returns {found[0]:.4g}. "
+        "Write down the two standard errors, the root of the sum of their squares, and divide the "
+        "difference by that."
+    )
+
+
+def _error(p, n):
+    return (p * (1 - p) / n) ** 0.5
+
+
+def _fits(found, function):
+    expected = np.array([function(*given) for given in _ACCURACIES])
+    return bool(np.allclose(found, expected, rtol=2e-3, atol=0))
+
+
+def _one_number(function, *given):
+    value = plain(call(function, *given))
+    if isinstance(value, complex):
+        raise Wrong("your function takes the root of a negative number. Mind the parentheses.")
+    if not is_number(value):
+        raise Wrong(f"your function returned {described(value)}. Expected: one number.")
+    return float(value)
+
+
+# 07-fault-split: pictures of one signer must not be in both parts
+
+_FIRST_SIGNER = 1000  # No signer's number is the place of a picture.
+_FAULTY_SPLIT = (
+    "this is still the faulty one: of {} signers whose hands are in the test, {} are in the "
+    "training pictures, too. Draw signers, not pictures."
+)
+_EVERY_SIGNER = (
+    "every signer is in both parts: a fifth of each signer's pictures goes into the test. That is "
+    "the very thing to avoid. Whose hand is in the test must be nowhere in training."
+)
+_BORDER = (
+    "one signer is in both parts: the border between the parts runs through that signer's "
+    "pictures. Count signers, not pictures."
+)
+_BY_ORDER = (
+    "the parts are apart only where the pictures of a signer stand side by side. Ask for each "
+    "picture whether its signer was drawn, wherever it stands."
+)
+
+
+def split(signers, rng):
+    """Return two arrays of places in `signers`: the training part and the test part, a fifth."""
+    everyone = rng.permutation(np.unique(signers))
+    in_test = np.isin(signers, everyone[: len(everyone) // 5])
+    return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+
+
+def judge_split(function):
+    """Judge a function (signers, rng) -> places of the training part, of the test part."""
+    in_order = np.repeat(_FIRST_SIGNER + 3 * np.arange(60), 4 + np.arange(60) % 5)
+    mixed = np.random.default_rng(2).permutation(in_order)
+    train, test = _parts(function, in_order, seed=0)
+    _judge_places(train, test, in_order)
+    common = np.intersect1d(in_order[train], in_order[test])
+    if len(common) == 1:
+        raise Wrong(_BORDER)
+    _judge_signers(common, test, in_order)
+    train, test = _parts(function, mixed, seed=0)
+    if np.intersect1d(mixed[train], mixed[test]).size:
+        raise Wrong(_BY_ORDER)
+    _judge_places(train, test, mixed)
+    _judge_chance(function, in_order)
+
+
+def _judge_signers(common, test, signers):
+    """Raise unless no signer is in both parts, and a fifth of them in the test."""
+    everyone, tested = np.unique(signers), np.unique(signers[test])
+    if len(common) == len(everyone):
+        raise Wrong(_EVERY_SIGNER)
+    if len(common):
+        raise NotDone(_FAULTY_SPLIT.format(len(tested), len(common)))
+    share = len(tested) / len(everyone), len(test) / len(signers)
+    if all(each > 0.7 for each in share):
+        raise Wrong("the parts are exchanged: the larger one comes first, for training.")
+    if not any(0.15 <= each <= 0.25 for each in share):
+        raise Wrong(
+            f"{len(tested)} of {len(everyone)} signers are in the test. Asked for is a fifth."
+        )
+
+
+def _judge_places(train, test, signers):
+    """Raise Wrong unless each picture is in one part, once."""
+    places = np.concatenate([train, test])
+    if places.size and places.min() >= _FIRST_SIGNER:
+        raise Wrong(
+            "those are signers, not places. Asked for is where in `signers` their pictures stand."
+        )
+    if places.size and (places.min() < 0 or places.max() >= len(signers)):
+        raise Wrong(f"places go from 0 to {len(signers) - 1} for {len(signers)} pictures.")
+    if not len(train) or not len(test):
+        raise Wrong(f"one part is empty: {len(train)} pictures for training, {len(test)} for test.")
+    if len(np.unique(places)) == len(np.unique(signers)) < len(signers):
+        raise Wrong(
+            "there is one picture of each signer in the parts, and the others are lost. np.unique "
+            "finds the signers; all their pictures belong to them."
+        )
+    if len(np.unique(places)) < len(places):
+        raise Wrong("some pictures are there twice, in one part or in both.")
+    if len(places) < len(signers):
+        raise Wrong(
+            f"{len(signers) - len(places)} of {len(signers)} pictures are in neither part. Who is "
+            "not in the test is in training, with all pictures."
+        )
+
+
+def _judge_chance(function, signers):
+    """Raise Wrong unless the parts are drawn by the generator that is handed over."""
+    tests = [np.sort(_parts(function, signers, seed)[1]) for seed in (0, 0, 1, 2, 3)]
+    if not np.array_equal(*tests[:2]):
+        raise Wrong(
+            "with two generators of the same seed the parts differ: something draws that is not "
+            "`rng`. Then nobody can repeat the split."
+        )
+    if all(np.array_equal(tests[0], other) for other in tests[2:]):
+        raise Wrong("the test has the same signers whatever `rng` is. Draw them with it.")
+
+
+def _parts(function, signers, seed):
+    found = plain(call(function, signers.copy(), np.random.default_rng(seed)))
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise Wrong(
+            f"your function returned {described(found)}. Expected: two arrays, the places of the "
+            "training part and those of the test part."
+        )
+    parts = []
+    for part in found:
+        part = np.asarray(part)
+        if part.dtype == bool:
+            raise Wrong(
+                "your parts are arrays of True and False. Asked for are places: np.flatnonzero "
+                "makes them."
+            )
+        if part.ndim != 1 or (part.size and part.dtype.kind not in "iu"):
+            raise Wrong(
+                f"a part is {described(part.tolist())}. Expected: an array of whole numbers, the "
+                "places of pictures."
+            )
+        parts.append(part.astype(int))
+    return parts
+
+
+# 07-ship: what three comparisons show
+
+_CHOICES = ("first", "second", "level")
+_SHIP_WHAT = ("one-cycle or example", "ResNet-20 or ResNet-56", "without or with augmentation")
+_SHIP = ("first", "level", "level")
+_SHIP_WRONG = (
+    {
+        "second": "the example's recipe has the lower accuracy, on validation and on test "
+        "pictures, for the same processor time.",
+        "level": "six points on 10,000 pictures are more than ten standard errors. One seed "
+        "moves a network of this size by less than one point here.",
+    },
+    {
+        "first": "0.5 points on 10,000 pictures are less than one standard error of the "
+        "difference, and the validation pictures say the opposite.",
+        "second": "0.8 points on 5,000 validation pictures are about one standard error of the "
+        "difference, and the test pictures say the opposite.",
+    },
+    {
+        "first": "3 of 156 pictures are half a standard error, each side has one seed, and the "
+        "column flip says the opposite.",
+        "second": "only the column flip says so. The run without augmentation has never been "
+        "trained on a mirrored hand, so that column asks it for something else.",
+    },
+)
+
+
+def judge_ship(answer):
+    """Judge which of two runs is shown to be better, for three pairs."""
+    if not isinstance(answer, tuple | list) or len(answer) != len(_SHIP):
+        raise Wrong(f"received {described(answer)}. Expected: three words, one for each pair.")
+    for word in answer:
+        if not isinstance(word, str) or word.strip().lower() not in _CHOICES:
+            raise Wrong(f"received {described(word)}. Expected: one of {', '.join(_CHOICES)}.")
+    for what, word, right, wrong in zip(_SHIP_WHAT, answer, _SHIP, _SHIP_WRONG, strict=True):
+        if word.strip().lower() != right:
+            raise Wrong(f"{what}: {wrong[word.strip().lower()]}")
+
 
 # 07-predict: the class that a trained model gives one picture
 
@@ -582,7 +838,140 @@ def _judge_training(model):
     return " ".join(notes) or None
 
 
+# 07-project: a fair comparison of two ways, with three seeds each
+
+_LEAST, _DEAREST = 3, 4 / 3
+_RESULT = "(seed, accuracy, CPU seconds)"
+
+
+def judge_comparison(answer):
+    """Judge (results of one way, results of another, which is better)."""
+    if not isinstance(answer, tuple | list) or len(answer) != 3:
+        raise Wrong(
+            f"received {described(answer)}. Expected: the results of one way, those of the other, "
+            "and your conclusion."
+        )
+    ways = [_results(way, name) for way, name in zip(answer, ("first", "second"), strict=False)]
+    _judge_seeds(*(way[:, 0] for way in ways))
+    costs = [way[:, 2].sum() for way in ways]
+    if max(costs) > _DEAREST * min(costs):
+        raise Wrong(
+            f"the first way took {costs[0]:.1f} CPU seconds in all, the second {costs[1]:.1f}. "
+            "With more than a third between them the dearer one may be better because it had "
+            "more. Give the cheaper one more epochs."
+        )
+    if np.array_equal(*(way[:, 1] for way in ways)):
+        raise Wrong("both ways have the same accuracies, seed for seed. Is it the same way twice?")
+    return _judge_conclusion(*(way[:, 1] for way in ways), answer[2])
+
+
+def _results(way, name):
+    """Return a way's results as an array (runs, 3), or raise Wrong."""
+    if not isinstance(way, tuple | list | np.ndarray):
+        raise Wrong(f"the {name} way is {described(way)}. Expected: a list of {_RESULT}.")
+    results = [plain(result) for result in way]
+    if results and all(is_number(result) for result in results):
+        raise Wrong(
+            f"the {name} way holds numbers only. Hand over each run's {_RESULT}: without seeds and "
+            "costs nobody can see whether the comparison is fair."
+        )
+    for result in results:
+        if not isinstance(result, tuple | list) or len(result) != 3:
+            raise Wrong(f"the {name} way holds {described(result)}. Expected: {_RESULT}.")
+        if not all(is_number(part) and np.isfinite(part) for part in result):
+            raise Wrong(f"the {name} way holds {described(result)}. Expected: three numbers.")
+        if not 0 <= result[1] <= 1:
+            raise Wrong(f"an accuracy of {result[1]:g}? It goes from 0 to 1. {_RESULT}")
+        if result[2] <= 0:
+            raise Wrong("a run that took no time? The third number is its CPU seconds.")
+    if len(results) < _LEAST:
+        raise Wrong(
+            f"the {name} way has {len(results)} runs. One or two say nothing about how far seeds "
+            "differ: three are the least."
+        )
+    return np.array(results, float)
+
+
+def _judge_seeds(one, other):
+    for seeds in (one, other):
+        if len(set(seeds)) < len(seeds):
+            raise Wrong(
+                "a seed is there twice: the same run again is no new evidence. Take another seed "
+                "for each run."
+            )
+
+
+def _judge_conclusion(one, other, word):
+    if not isinstance(word, str) or word.strip().lower() not in _CHOICES:
+        raise Wrong(f"your conclusion is {described(word)}, none of {', '.join(_CHOICES)}.")
+    word, gap = word.strip().lower(), one.mean() - other.mean()
+    error = np.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other))
+    far = abs(gap) / max(error, 1e-9)
+    better = "first" if gap > 0 else "second"
+    told = f"the means are {100 * abs(gap):.1f} points apart, {_times(far)} standard errors"
+    if word != "level" and word != better:
+        raise Wrong(f"the {better} way has the higher mean: {told}.")
+    if word != "level" and far < 2:
+        raise Wrong(f"{told}: less than two are easily chance. Nothing is shown.")
+    if word == "level" and far > 3:
+        raise Wrong(f"{told}: more than three are hardly chance. Which way is better?")
+    between = " Between two and three, more seeds would tell." if 2 <= far <= 3 else ""
+    return f"{told}, at equal cost.{between}"
+
+
+def _times(far):
+    return "more than 100" if far > 100 else f"{far:.1f}"
+
+
 EXERCISES = {
+    "07-apart": Exercise(
+        judge_apart,
+        level="medium",
+        minutes=8,
+        hints=(
+            "the square of an accuracy's standard error is p(1 - p)/N. What is the square of that "
+            "of the difference?",
+            "the squares add up: p(1 - p)/N + q(1 - q)/N. The root of that is the standard error "
+            "of the difference.",
+            "two lines: the sum of the two squares; then the absolute difference of p and q, "
+            "divided by the root of that sum.",
+        ),
+        why="it says which differences deserve an explanation; below two, chance is explanation "
+        "enough.",
+        stand_in=apart,
+    ),
+    "07-fault-split": Exercise(
+        judge_split,
+        level="medium",
+        minutes=10,
+        hints=(
+            "what is drawn at random here? What should be drawn, so that all pictures of a signer "
+            "stay together?",
+            "np.unique(signers) are the signers, each once: rng.permutation of that, and a fifth "
+            "of it. np.isin(signers, drawn) then says of each picture whether its signer was "
+            "drawn.",
+            "three lines: the permuted signers; np.isin of all pictures' signers in the first "
+            "fifth of them; np.flatnonzero of what is not in it, and of what is.",
+        ),
+        why="a test is to ask for hands that the network has never seen; pictures of the same "
+        "patient, the same street or the same second of a film are split in the same way.",
+        stand_in=split,
+    ),
+    "07-ship": Exercise(
+        judge_ship,
+        level="easy",
+        minutes=6,
+        hints=(
+            "look at the number of pictures first: how large is one standard error of a "
+            "difference there? Your function of the exercise above says it.",
+            "does another column, or the validation pictures, say the same? A difference that "
+            "changes its sign is none.",
+            "one pair of the three is more than ten standard errors apart. The other two are less "
+            "than two.",
+        ),
+        why="where accuracy is level, the cheaper one is shipped: ResNet-20, which took a third "
+        "of the processor time.",
+    ),
     "07-predict": Exercise(
         judge_prediction,
         level="medium",
@@ -615,5 +1004,21 @@ EXERCISES = {
         why="with ResNet-50 and six classes, 12,294 of 23.6 million parameters are trained; what "
         "the others have learned from many pictures is kept.",
         stand_in=for_fine_tuning,
+    ),
+    "07-project": Exercise(
+        judge_comparison,
+        level="hard",
+        minutes=30,
+        hints=(
+            "choose ways that differ in one thing, and write down beforehand which one you expect "
+            "to win. Run each with the seeds 0, 1 and 2.",
+            "compare the CPU seconds first. If one way is dearer, give the other more epochs, and "
+            "run all of its seeds again.",
+            "the two means, their difference, and the root of the sum of std(ddof=1)**2 / 3: more "
+            "than three of these apart is first or second, less than two is level.",
+        ),
+        why="this is what stands behind every honest table: equal cost, several seeds, and a "
+        "difference beside its standard error.",
+        seconds=20,
     ),
 }
