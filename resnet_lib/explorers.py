@@ -307,11 +307,11 @@ def draw_networks(
         shortcut: "A", "B" or "C" in place of the form's; of a plain network, "none".
 
     Returns:
-        Figure, with parameters and multiply-adds for one picture of 32x32x3 in its heading.
+        Figure, with trainable parameters and multiply-adds for one picture of 32x32x3 in its heading.
     """
     model = _network(kind, depth, form, shortcut)
     maps, block = plots.feature_maps(model), plots.block(model, "stage2_block1")
-    counted = f"{inspection.count_parameters(model).total:,} parameters, "
+    counted = f"{inspection.count_parameters(model).trainable:,} trainable parameters, "
     counted += f"{inspection.count_multiply_adds(model):,} multiply-adds"
     return _stacked(f"{model.name}, form {form}: {counted}", maps, block)
 
@@ -414,11 +414,12 @@ def draw_blocks(
         shortcut: "A", "B" or "C"; of a plain block, "none".
 
     Returns:
-        Figure, with the block's output shape, parameters and multiply-adds in its heading.
+        Figure, with the block's output shape, trainable parameters and multiply-adds in its
+            heading.
     """
     model = _block(kind, channels, filters, strides, shortcut)
     size = "x".join(str(side) for side in model.output.shape[1:])
-    counted = f"{inspection.count_parameters(model).total:,} parameters, "
+    counted = f"{inspection.count_parameters(model).trainable:,} trainable parameters, "
     counted += f"{inspection.count_multiply_adds(model):,} multiply-adds"
     return _stacked(f"{kind} block: {size}, {counted}", plots.block({"": (model, model.name)}))
 
@@ -437,7 +438,7 @@ def tell_blocks(
         "skip": _skip(model),
     }
     for what, of in {
-        "parameters": lambda model: inspection.count_parameters(model).total,
+        "trainable parameters": lambda model: inspection.count_parameters(model).trainable,
         "multiply-adds": inspection.count_multiply_adds,
     }.items():
         told[what] = f"{of(model):,}: branch {of(branch):,}, skip {of(model) - of(branch):,}"

@@ -49,9 +49,9 @@ def test_without_widgets_an_explorer_is_its_figure(name, monkeypatch):
 
 def test_the_first_values_may_be_given(monkeypatch):
     monkeypatch.setenv("RESNET_LIB_WIDGETS", "0")
-    total = rl.count_parameters(rl.resnet_v1((32, 32, 3), 8, form="paper")).total
+    count = rl.count_parameters(rl.resnet_v1((32, 32, 3), 8, form="paper")).trainable
     figure = rl.explorers.networks(depth=8, form="paper")
-    assert figure.alt.startswith(f"ResNet8v1, form paper: {total:,} parameters")
+    assert figure.alt.startswith(f"ResNet8v1, form paper: {count:,} trainable parameters")
 
 
 def test_without_ipywidgets_an_explorer_is_its_figure(monkeypatch):
@@ -197,9 +197,9 @@ def test_what_the_skip_does_is_said(values, skip):
 
 def test_the_numbers_of_a_block_by_hand():
     told = explorers.tell_blocks("basic", 16, 32, 2, "B")
-    branch, skip = 16 * 32 * 9 + 32 * 32 * 9 + 2 * 4 * 32, 16 * 32 + 4 * 32
+    branch, skip = 16 * 32 * 9 + 32 * 32 * 9 + 2 * 2 * 32, 16 * 32 + 2 * 32
     assert told["shapes"] == "32x32x16 to 16x16x32"
-    assert told["parameters"] == f"{branch + skip:,}: branch {branch:,}, skip {skip}"
+    assert told["trainable parameters"] == f"{branch + skip:,}: branch {branch:,}, skip {skip}"
     branch, skip = 256 * (16 * 32 * 9 + 32 * 32 * 9), 256 * 16 * 32
     assert told["multiply-adds"] == f"{branch + skip:,}: branch {branch:,}, skip {skip:,}"
     assert explorers.tell_blocks("bottleneck", 64, 16, 1, "B")["shapes"] == "32x32x64 to 32x32x64"
@@ -322,7 +322,7 @@ def rows(explorer):
 
 TURNS = {
     "networks": ("depth", 26, "parameters", "372,330"),
-    "blocks": ("filters", 32, "parameters", "14,720"),
+    "blocks": ("filters", 32, "trainable parameters", "14,528"),
     "schedules": ("epochs", 60, "example", "never falls"),
     "signals": ("depth", 4, "network", "4 layers"),
 }

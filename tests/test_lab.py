@@ -171,7 +171,7 @@ def slider(cell, label):
 # Explorer, slider, key, its value then, and what the table said before and says then.
 TURNS = [
     ("networks", "depth", "ArrowRight", "26", "274,442: ", "372,330: "),
-    ("blocks", "filters", "ArrowRight", "32", "4,736: branch 4,736", "14,720: branch 14,080"),
+    ("blocks", "filters", "ArrowRight", "32", "4,672: branch 4,672", "14,528: branch 13,952"),
     ("schedules", "epochs of the run", "PageDown", None, "falls from epoch 81 on", "never falls"),
     ("schedules", "one-cycle: peak", "ArrowRight", "0.35", "at most 0.3,", "at most 0.35,"),
     ("signals", "depth", "ArrowLeft", "18", "20 layers", "18 layers"),

@@ -571,7 +571,6 @@ for place in ("1x1", "3x3"):
 #
 # Try more of this yourself. Where you can run the next cell, change the kind of block, its filters, its stride or its shortcut, and read how the picture, the output
 # shape, the parameters and the multiply-adds change. Before each change, say what you expect.
-# These parameters are all of the block's, with the moving statistics of BN.
 
 # %%
 rl.explorers.blocks()

@@ -489,10 +489,10 @@ rl.exercises.compare("03-constant", measured=f"{abs(after - before).max():.4f}")
 # They do nothing, because the BN behind them subtracts the mean of each channel, and the bias with it. Only the 96 biases of the two projections, which have no BN in this
 # form, have an effect.
 #
-# Look at other depths and forms. The explorer's heading counts all parameters, the moving statistics of BN among them, which are not trained; the tables above count the trainable ones.
+# Look at other depths and forms. Where you can run the next cell, it shows controls.
 
 # %%
-rl.explorers.networks()
+rl.explorers.networks(form="standard")
 
 # %% [markdown]
 # Above stand the feature maps, below the first block of stage 2. Depth repeats blocks: it changes the parameters and the multiply-adds, and neither a shape nor the
