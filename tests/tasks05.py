@@ -43,6 +43,27 @@ def by_operators(x, filters, strides=1, *, name):
     return ops.maximum(y + x, 0)
 
 
+class Block(layers.Layer):
+    """The block as one layer."""
+
+    def __init__(self, filters, strides, **options):
+        super().__init__(**options)
+        self.filters, self.strides = filters, strides
+
+    def build(self, shape):
+        inputs = keras.Input(shape[1:])
+        outputs = notebook05.bottleneck_block(inputs, self.filters, self.strides, self.name)
+        self.model = keras.Model(inputs, outputs)
+        self.built = True
+
+    def call(self, x, training=False):
+        return self.model(x, training=training)
+
+
+def in_one_layer(x, filters, strides, name):
+    return Block(filters, strides, name=name)(x)
+
+
 def with_default_epsilon(x, filters, strides, name):
     return blocks.bottleneck_block(x, filters, strides, name=name)
 
@@ -71,6 +92,7 @@ BOTTLENECKS = [
     (mistaken(bottleneck, relus=(0, 0, 0, 1)), "one linear layer"),
     (mistaken(bottleneck, relus=(1, 0, 0, 1)), "behind the 3x3 convolution"),
     (mistaken(bottleneck, prefix="convolution"), "by these names"),
+    (in_one_layer, "in a Block, where get_layer does not find them"),
     (with_default_epsilon, "epsilon"),
     (with_biases, "has biases"),
 ]

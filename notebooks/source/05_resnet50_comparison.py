@@ -8,7 +8,7 @@
 # - find a fault that no count and no shape shows;
 # - tell the three networks that are called ResNet-50 apart, and ResNet-50 from ResNet-56.
 #
-# You need notebooks 1 to 3. Reading takes about 35 minutes, the tasks about an hour and a half; running every cell takes about a minute on a CPU with 2 cores.
+# You need notebooks 1 to 3. Reading takes about 35 minutes, the tasks about an hour and a half; running every cell takes about half a minute on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl
@@ -203,12 +203,10 @@ rl.exercises.predict("05-layers", ...)  # Three numbers: (in the stem, in the bl
 
 # %% tags=["answer"]
 kernels = [layer.name for layer in yours.layers if hasattr(layer, "kernel")]
-counted = {"stem": 0, "stage": 0, "head": 0}
-for name in kernels:
-    for part in counted:
-        counted[part] += name.startswith(part) and "shortcut" not in name
-print(f"{sum(counted.values())} layers, and {len(kernels) - sum(counted.values())} projections")
-rl.exercises.compare("05-layers", counted=tuple(counted.values()))
+main_path = [name for name in kernels if "shortcut" not in name]
+counted = [sum(name.startswith(part) for name in main_path) for part in ("stem", "stage", "head")]
+print(f"{len(main_path)} layers, and {len(kernels) - len(main_path)} projections")
+rl.exercises.compare("05-layers", counted=tuple(counted))
 
 # %% [markdown]
 # What each stage outputs, for two sizes of pictures:
@@ -242,16 +240,17 @@ rl.exercises.predict("05-forms", ...)  # In words, in quotes.
 # %% tags=["answer"]
 by_kind = {"yours": rl.inspection.count_by_kind(yours)}
 by_kind["theirs"] = rl.inspection.count_by_kind(theirs)
-for kind, n in by_kind["theirs"].items():
-    print(f"{kind:24}{by_kind['yours'][kind]:>12,}{n:>12,}")
+print(f"{'':24}{'yours':>12}{'theirs':>12}")
+for kind in rl.inspection.KINDS:
+    print(f"{kind:24}{by_kind['yours'][kind]:>12,}{by_kind['theirs'][kind]:>12,}")
 more = [kind for kind, n in by_kind["theirs"].items() if n > by_kind["yours"][kind]]
 rl.exercises.compare("05-forms", more_of=", ".join(more))
 
 # %% [markdown]
-# On the left yours, on the right theirs. Each of their convolutions has biases, and the BN behind it takes them off again (notebook 2). So the two networks can compute the same, although their
+# Each of their convolutions has biases, and the BN behind it takes them off again (notebook 2). So the two networks can compute the same, although their
 # weights differ. To prove that, give yours their weights and compare what comes out.
 #
-# With random values in *every* place of theirs, among them the moving statistics of BN, nothing agrees by accident. Where Keras can download ImageNet's weights, the full profile takes those.
+# With random values in *every* place of theirs, among them the moving statistics of BN, nothing agrees by accident. Where Keras can download ImageNet's weights, the full profile takes those; for that, run `rl.set_profile("full")` first.
 
 
 # %%
@@ -340,7 +339,9 @@ rl.exercises.check("05-copy", copy_weights)
 def scores(model, pictures, training):
     """What the dense layer outputs before its softmax."""
     (dense,) = [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+    kept = model.get_weights()  # Training mode moves the statistics of BN.
     features = keras.Model(model.input, dense.input)(pictures, training=training)
+    model.set_weights(kept)
     return np.asarray(features) @ np.asarray(dense.kernel) + np.asarray(dense.bias)
 
 
@@ -425,7 +426,8 @@ for name, model in {"theirs": theirs, "yours": yours}.items():
     print(f"{name:7}", ", ".join(f"class {number}: {probabilities[number]:.1%}" for number in best))
 
 # %% [markdown]
-# Random weights give a random opinion, but both give the same one. With ImageNet's weights it would be a cat or a lorry, for pictures that went through `keras.applications.resnet.preprocess_input`.
+# Random weights give a random opinion, but both give the same one. With ImageNet's weights, the numbers are those of ImageNet's classes, and `keras.applications.resnet.decode_predictions` knows their names. Pictures
+# then have to go through `keras.applications.resnet.preprocess_input` first, because the weights were trained on pictures prepared in this way. How pictures are prepared is another thing that is no weight.
 #
 # A proof that cannot fail proves nothing. So exchange the weights of two layers of the same shape in yours:
 
@@ -617,7 +619,7 @@ for depth in (18, 34, 50, 101):
 #
 # - ResNet-50: a stem that takes 224x224 to 56x56, then 3, 4, 6 and 3 bottleneck blocks. One function of a stem, a block and four numbers builds the family.
 # - Equal weights, equal outputs in both modes: yours holds the weights of `keras.applications` and gives its answers. Their biases went into the moving means.
-# - Padding, the place of a stride and epsilon are no weights and change no count. Only outputs tell them apart.
+# - Padding, the place of a stride and epsilon are no weights, and no count of parameters shows them. Compare outputs.
 # - Three networks go by the name: with biases, without, and with the stride on the 3x3.
 # - ResNet-56 belongs to another family, with a thirtieth of the parameters and finer maps.
 

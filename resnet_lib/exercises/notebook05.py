@@ -178,6 +178,13 @@ def _judge_block_parts(model, channels, strides):
     expected = {layer.name: layer for layer in _reference(channels, strides).layers}
     expected = {name: layer for name, layer in expected.items() if layer.weights}
     found = [layer for layer in mine.values() if isinstance(layer, layers.Conv2D)]
+    for layer in mine.values():
+        if not isinstance(layer, layers.Conv2D | layers.BatchNormalization):
+            raise Wrong(
+                f"your block holds its weights in a {type(layer).__name__}, where get_layer does "
+                "not find them by their names. Call the convolutions and batch normalisations in "
+                "the function itself."
+            )
     projected = f"{_BLOCK}_shortcut_conv" in expected
     if not projected and len(found) == 4:
         raise Wrong(
@@ -638,7 +645,7 @@ def stem(x):
     x = layers.ZeroPadding2D(3)(x)
     x = layers.ReLU()(conv_bn(x, 64, 7, strides=2, padding="valid", name="stem_conv"))
     x = layers.ZeroPadding2D(1)(x)
-    return layers.MaxPooling2D(3, strides=2)(x)
+    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 
 
 def judge_stem(function):
