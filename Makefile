@@ -73,11 +73,12 @@ setup: $(INSTALLED) ## install everything into .venv; does nothing when that is 
 	.venv/bin/python -m pip install --no-deps --no-build-isolation -e .
 	@touch $@
 
-lab: setup my_notebooks ## open your own copies of the notebooks in JupyterLab
+lab: setup my_notebooks ## open your own copies of the notebooks in JupyterLab, 00_start first
 	@$(if $(AS_ROOT),echo "You are root: JupyterLab is told so with --allow-root.")
 	$(ACTIVE) $(PY) -m jupyterlab $(if $(findstring --ip,$(ARGS)),,--ip=127.0.0.1) $(AS_ROOT) \
 	  $(if $(TERMINAL),--ServerApp.terminado_settings="shell_command=$(TERMINAL)") \
-	  --notebook-dir=my_notebooks $(ARGS)
+	  --notebook-dir=my_notebooks \
+  $(if $(findstring default_url,$(ARGS)),,--LabApp.default_url=/lab/tree/00_start.ipynb) $(ARGS)
 
 my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that is there
 	@if command -v $(PY) >/dev/null; then $(PY) notebooks/copies.py; \

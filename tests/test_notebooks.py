@@ -277,10 +277,30 @@ def test_run_all_reaches_the_last_cell(path):
     assert [n for n, _, output in found if output.output_type == "error"] == []
 
 
-def test_notebooks_are_numbered_from_01_without_a_gap():
+def test_notebooks_are_numbered_from_00_without_a_gap():
     numbers = [path.name[:3] for path in PATHS]
     assert numbers, f"no notebook in {NOTEBOOKS}; run: make notebooks"
-    assert numbers == [f"{n:02}_" for n in range(1, len(numbers) + 1)]
+    assert numbers == [f"{n:02}_" for n in range(len(numbers))]
+
+
+def headings(path):
+    """Return a notebook's headings, as JupyterLab writes them into an address."""
+    cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+    text = "\n".join(outside_code(cell.source) for cell in cells)
+    return {title.replace(" ", "-") for title in re.findall(r"^#+ (.+?) *$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_links_to_notebooks_lead_to_sections_that_are_there(path):
+    texts = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    for name, section in re.findall(r"\]\(([\w.]+\.ipynb)(?:#([^)]*))?\)", texts):
+        assert NOTEBOOKS / name in PATHS, name
+        assert not section or section in headings(NOTEBOOKS / name), f"{name}#{section}"
+
+
+def test_the_start_leads_to_each_notebook():
+    texts = "\n".join(cell.source for cell in nbformat.read(PATHS[0], as_version=4).cells)
+    assert [path.name for path in PATHS[1:] if f"]({path.name})" not in texts] == []
 
 
 def test_the_readmes_figures_are_those_of_the_notebooks():

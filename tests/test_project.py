@@ -481,6 +481,7 @@ def as_user(folder, number):
 
 ACTIVATING = """shell_command=sh -c 'exec bash --rcfile "$VIRTUAL_ENV/bin/activate"'"""
 TERMINALS = f"--ServerApp.terminado_settings={ACTIVATING}"
+START = "--LabApp.default_url=/lab/tree/00_start.ipynb"
 
 
 def test_lab_opens_the_copies_and_passes_arguments_on(checkout):
@@ -489,7 +490,7 @@ def test_lab_opens_the_copies_and_passes_arguments_on(checkout):
     process = make(checkout, "lab", arguments, PATH=as_user(checkout, 1000))
     assert process.returncode == 0, process.stderr
     assert "root" not in process.stdout
-    options = f"{TERMINALS} --notebook-dir=my_notebooks --no-browser --port 8899"
+    options = f"{TERMINALS} --notebook-dir=my_notebooks {START} --no-browser --port 8899"
     assert calls(checkout)[-1] == f"-m jupyterlab --ip=127.0.0.1 {options}"
     assert (checkout / "my_notebooks/01_a.ipynb").exists()
 
@@ -497,8 +498,15 @@ def test_lab_opens_the_copies_and_passes_arguments_on(checkout):
 def test_lab_listens_to_this_machine_alone_unless_told_otherwise(checkout):
     # JupyterLab refuses to start when an address is given twice.
     make(checkout, "lab", "ARGS=--ip=0.0.0.0", PATH=as_user(checkout, 1000))
-    options = f"{TERMINALS} --notebook-dir=my_notebooks --ip=0.0.0.0"
+    options = f"{TERMINALS} --notebook-dir=my_notebooks {START} --ip=0.0.0.0"
     assert calls(checkout)[-1] == f"-m jupyterlab {options}"
+
+
+def test_lab_opens_another_page_if_it_is_told_to(checkout):
+    elsewhere = "--LabApp.default_url=/lab"
+    make(checkout, "lab", f"ARGS={elsewhere}", PATH=as_user(checkout, 1000))
+    options = f"{TERMINALS} --notebook-dir=my_notebooks {elsewhere}"
+    assert calls(checkout)[-1] == f"-m jupyterlab --ip=127.0.0.1 {options}"
 
 
 def test_lab_tells_jupyterlab_and_the_reader_of_root(checkout):

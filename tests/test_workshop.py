@@ -1,4 +1,4 @@
-"""The tasks of the workshop: answers of tasks01.py to tasks07.py get the verdicts they should."""
+"""The tasks of the workshop: answers of tasks00.py to tasks07.py get the verdicts they should."""
 
 import importlib
 
@@ -7,7 +7,7 @@ import test_exercises
 
 from resnet_lib import exercises
 
-MODULES = [importlib.import_module(f"tasks{number:02}") for number in range(1, 8)]
+MODULES = [importlib.import_module(f"tasks{number:02}") for number in range(8)]
 # Each module holds, of the exercises of its notebook:
 # RIGHT: {name: [right answer, another right one in another form, …]}
 # WRONG: {name: [(wrong answer, words of its diagnosis), …]}

@@ -1,6 +1,7 @@
 """What the notebooks let a reader predict before it is measured: name -> the question, in short."""
 
 PREDICTIONS = {
+    "00-relu": "the share of 1,000 random numbers that a ReLU sets to zero",
     "01-deeper": "which plain network has the lower training loss, the one of 8 or of 38 layers",
     "01-variance": "the power of ten by which a residual stream grows over 27 blocks without BN",
     "02-identity-parameters": "the trainable parameters of an identity block of 16 channels",
