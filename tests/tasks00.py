@@ -1,7 +1,7 @@
 """Answers to the two tasks of notebook 00; see test_workshop.py."""
 
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
 RIGHT = {
     "00-picture": [3072, 3072.0, np.int64(3072)],
@@ -25,6 +25,7 @@ WRONG = {
         (lambda x: x > 0, "which values are above 0"),
         (lambda x: x[x > 0], "are left out"),
         (lambda x: x + 1, "your function makes"),
+        (layers.ReLU(), "Keras' own"),
         (lambda x: "x", "no array of numbers"),
     ],
 }
