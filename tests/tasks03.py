@@ -247,7 +247,7 @@ def faulty(depth, block):
 
 def another_network():
     inputs = keras.Input((32, 32, 3))
-    x = layers.AveragePooling2D()(inputs)
+    x = layers.AveragePooling2D(2)(inputs)
     x = blocks.bn_relu(blocks.convolution(x, 16, name="stem_conv"), name="stem")
     for stage, filters in ((1, 16), (2, 32), (3, 64)):
         x = blocks.stack(x, filters, 1, blocks.basic_block, strides=min(stage, 2), name=f"s{stage}")
