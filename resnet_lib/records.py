@@ -314,6 +314,18 @@ def recorded() -> dict[str, Run]:
     return {path.stem: load(path) for path in sorted(RECORDED.glob("*.json"))}
 
 
+def by_seed(name: str) -> list[dict]:
+    """Load what a script in benchmarks/ has found by repeating a notebook's runs.
+
+    Args:
+        name: name of the script, such as "degradation".
+
+    Returns:
+        list of dict, one a run: what was trained and how, its "seed", and its results.
+    """
+    return json.loads((RECORDED / "seeds" / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def table(runs: dict[str, Run]) -> str:
     """Return a table of runs as text: what was trained on what, for how long, and how well.
 

@@ -11,7 +11,7 @@ def expect_model(model, shape_in, shape_out):
     """Raise Wrong unless an answer is a functional model from one shape to another."""
     if not isinstance(model, keras.Model):
         raise Wrong(f"received {described(model)}. Expected: a Keras model.")
-    if not hasattr(model, "_nodes_by_depth"):
+    if not hasattr(getattr(model, "_functional", model), "_nodes_by_depth"):
         raise Wrong(
             "your model is no functional one. Build it of layers: keras.Model(inputs, outputs)."
         )
@@ -26,6 +26,7 @@ def expect_model(model, shape_in, shape_out):
 
 def nodes(model):
     """Return the calls of a model's layers, in the order of computation."""
+    model = getattr(model, "_functional", model)  # A sequential model has one inside.
     return [
         node
         for depth in sorted(model._nodes_by_depth)[::-1]
@@ -35,6 +36,7 @@ def nodes(model):
 
 def has_path(model, allowed):
     """Say whether a path of layers that are allowed leads from the input to the output."""
+    model = getattr(model, "_functional", model)
     reached = {id(model.input)}
     for node in nodes(model):
         if allowed(node.operation) and any(id(x) in reached for x in node.input_tensors):
@@ -48,8 +50,14 @@ def longest_path(model, counts):
     for node in nodes(model):
         before = max((length.get(id(x), 0) for x in node.input_tensors), default=0)
         for y in node.output_tensors:
-            length[id(y)] = before + bool(counts(node.operation))
-    return length[id(model.output)]
+            length[id(y)] = before + _length(node.operation, counts)
+    return length[id(getattr(model, "_functional", model).output)]
+
+
+def _length(layer, counts):
+    if hasattr(layer, "_nodes_by_depth") or hasattr(layer, "_functional"):  # A model inside.
+        return longest_path(getattr(layer, "_functional", layer), counts)
+    return int(bool(counts(layer)))
 
 
 def share_of_pixels(model):

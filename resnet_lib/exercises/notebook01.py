@@ -1,11 +1,23 @@
 """The exercises of notebook 01, skip connections."""
 
+import functools
+import math
+
 import keras
 import numpy as np
 from keras import KerasTensor, layers, ops
 
-from . import probes
-from .core import Exercise, Wrong, described, guarded, judge_number
+from . import graphprobes, probes
+from .core import (
+    Exercise,
+    NotDone,
+    Wrong,
+    described,
+    expect_number,
+    guarded,
+    judge_number,
+    plain,
+)
 
 # 01-residual
 
@@ -237,7 +249,7 @@ _NOT_ADDABLE = {
 
 def judge_shapes(answer):
     """Judge the letters of the pairs that a skip can add."""
-    letters = _letters(answer)
+    letters = _letters(answer, SHAPES, "pairs")
     for letter in sorted(letters):
         if letter in _NOT_ADDABLE:
             branch, skip, _ = SHAPES[letter]
@@ -250,17 +262,155 @@ def judge_shapes(answer):
         )
 
 
-def _letters(answer):
+def _letters(answer, known, what):
     """Return the set of letters in an answer such as "ab", ("a", "b") or {"a", "b"}."""
     if isinstance(answer, str | tuple | list | set | frozenset):
         parts = answer.replace(",", "").replace(" ", "") if isinstance(answer, str) else answer
-        if all(isinstance(part, str) and part in SHAPES for part in parts):
+        if all(isinstance(part, str) and part in known for part in parts):
             return set(parts)
     example = '("x", "y")'
     raise Wrong(
-        f"received {described(answer)}. Expected: the letters of the pairs, from "
-        f"{min(SHAPES)} to {max(SHAPES)}, in a tuple such as {example}."
+        f"received {described(answer)}. Expected: the letters of the {what}, from "
+        f"{min(known)} to {max(known)}, in a tuple such as {example}."
     )
+
+
+# 01-evidence: what the table of repeated trainings bears out
+
+EVIDENCE = {
+    "a": None,
+    "b": "compare the three rates of SGD: which of them ends lowest? A rate that fits the first "
+    "layers is too small for the others.",
+    "c": "compare the two rows seed by seed. There is a seed with which it is the other way round.",
+    "d": None,
+    "e": "two remedies that fail do not show that there is no such cause: neither of them changes "
+    "the size of the gradients and nothing else.",
+}
+
+
+def judge_evidence(answer):
+    """Judge the letters of the statements that the table bears out."""
+    letters = _letters(answer, EVIDENCE, "statements")
+    for letter in sorted(letters):
+        if EVIDENCE[letter]:
+            raise Wrong(f"statement {letter}: {EVIDENCE[letter]}")
+    missing = sum(text is None for text in EVIDENCE.values()) - len(letters)
+    if missing:
+        raise Wrong(
+            f"received {described(answer)}. All that you name is borne out; still missing: "
+            f"{missing}. Compare seed by seed."
+        )
+
+
+# 01-he: the standard deviation of the weights that keeps the mean square
+
+HE = math.sqrt(2 / (3 * 3 * 16))
+_KERNEL = (
+    "Each output is a sum over the whole kernel: 3 x 3 pixels of 16 channels. How many products "
+    "are that?"
+)
+HE_MISTAKES = {
+    math.sqrt(1 / 144): "That keeps the mean square without a ReLU. The ReLU halves it: the "
+    "weights have to make up for that.",
+    2 / 144: "That is the variance of the weights. Asked for is their standard deviation.",
+    1 / 144: "That is a variance, and without the ReLU. Asked for is the standard deviation.",
+    math.sqrt(2 / 16): _KERNEL,
+    math.sqrt(2 / 9): _KERNEL,
+    math.sqrt(1 / 16): f"{_KERNEL} And the ReLU halves the mean square.",
+    math.sqrt(2 / 27): "That is right for the first layer, which gets 3 channels. Here come 16.",
+    math.sqrt(4 / 144): "That doubles the mean square in each layer: half of it is lost, once.",
+    math.sqrt(0.5 / 144): "That would halve the mean square once more. The weights have to make up "
+    "for what the ReLU takes.",
+}
+
+
+def judge_he(answer):
+    """Judge the standard deviation of he_normal's weights, rounded or not."""
+    answer = plain(answer)
+    expect_number(answer)
+    near = [number for number in (HE, *HE_MISTAKES) if abs(answer - number) < 0.01 * number]
+    otherwise = (
+        "With n products in a sum and weights of standard deviation s, the mean square becomes "
+        "n * s * s times as large, and the ReLU halves it. Set the result to 1."
+    )
+    judge_number((near or [answer])[0], HE, HE_MISTAKES, otherwise)
+
+
+# 01-fault-skip: the branch is added to itself
+
+SKIP_PLANTED = "branch = + relu"
+_STILL_FAULTY = (
+    "this is still the faulty one: its gradients are those of a plain network. Which two tensors "
+    "does it add?"
+)
+
+
+def judge_skip_fault(function):
+    """Judge the repaired function (x, branch) -> relu(branch(x) + x)."""
+    try:
+        judge_residual(function)
+    except Wrong as reason:
+        if str(reason) == RESIDUAL_MISTAKES[SKIP_PLANTED]:
+            raise NotDone(_STILL_FAULTY) from None
+        raise
+
+
+# 01-project: 38 layers without batch normalisation
+
+PICTURE, DEPTH, TARGET = (16, 16, 3), 38, 0.7
+
+
+def judge_project(model):
+    """Judge a trained model by its depth, its layers and its accuracy on fresh pictures."""
+    graphprobes.expect_model(model, PICTURE, (4,))
+    parts = model._flatten_layers(include_self=False)
+    norms = {type(part).__name__ for part in parts if "Normalization" in type(part).__name__}
+    if norms - {"Normalization"}:
+        raise Wrong(
+            f"your model has layers that normalise: {', '.join(sorted(norms))}. Do without. What "
+            "else keeps the branches of a deep network from adding up to something huge?"
+        )
+    depth = graphprobes.longest_path(model, lambda layer: hasattr(layer, "kernel"))
+    if depth < DEPTH:
+        raise Wrong(
+            f"the number of layers with a kernel, one behind another, is {depth}. Expected: "
+            f"{DEPTH} or more."
+        )
+    images, labels = fresh_pictures()
+    output = np.asarray(guarded(model.predict, images, batch_size=200, verbose=0))
+    if not np.isfinite(output).all():
+        raise Wrong(
+            "your model outputs values that are no numbers: its training blew up. Smaller "
+            "branches at the start, or a lower rate?"
+        )
+    accuracy = np.mean(output.argmax(axis=-1) == labels)
+    if accuracy < TARGET:
+        raise Wrong(
+            f"{depth} layers, {accuracy:.1%} of {len(labels):,} fresh pictures are right. Asked "
+            f"for: {TARGET:.0%} or more. {_what_now(accuracy)}"
+        )
+    return f"{depth} layers, {accuracy:.1%} of {len(labels):,} fresh pictures are right."
+
+
+def _what_now(accuracy):
+    if accuracy < 0.35:
+        return (
+            "That is hardly better than guessing: has it been trained, on `images`, which are "
+            "centred? Did its loss fall at all?"
+        )
+    return "It has begun to learn: another rate or optimizer, or more epochs?"
+
+
+@functools.cache
+def fresh_pictures():
+    """Draw pictures that nobody has trained on: images as the notebook prepares them, labels."""
+    from ..datasets.shapes import shapes
+
+    split = shapes(train=1, validation=1, test=2500, seed=38).test
+    few = split.labels < 4
+    images = split.images[few].astype("float32") / 255
+    images = images.reshape(-1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
+    return images - images.mean(axis=(1, 2), keepdims=True), split.labels[few]
 
 
 EXERCISES = {
@@ -280,6 +430,19 @@ EXERCISES = {
         why="with a branch of zeros this block hands on `x`, but for its negative values: more "
         "layers need not make a network worse.",
     ),
+    "01-he": Exercise(
+        judge_he,
+        level="medium",
+        minutes=5,
+        hints=(
+            "how many weights has the kernel of one output channel? So many products are added.",
+            "there are n = 3 * 3 * 16 products. The sum's mean square is n * s * s times that of "
+            "an input, and the ReLU leaves half of it.",
+            "n * s * s / 2 = 1, with n = 144. Solve for s.",
+        ),
+        why="this is what he_normal draws; with smaller weights a deep network's signal fades "
+        "before anything is learnt, with larger ones it grows without bound.",
+    ),
     "01-gradient": Exercise(
         judge_gradient,
         level="easy",
@@ -292,6 +455,33 @@ EXERCISES = {
         ),
         why="the skip adds 1 to every block's gradient, so the product over many blocks does not "
         "vanish only because the branches' gradients are small.",
+    ),
+    "01-fault-skip": Exercise(
+        judge_skip_fault,
+        level="easy",
+        minutes=5,
+        hints=(
+            "the gradients are those of a network without skips, so `x` does not get around the "
+            "branch. Follow the name `x` through the three lines.",
+            "after the first line, `x` is what the branch has made. What came in has no name any "
+            "more.",
+            "give the branch's result a name of its own, y, and add y and `x`.",
+        ),
+        stand_in=residual,
+        why="a block without a skip that has an addition in it looks right in a summary and in a "
+        "count of parameters; a measurement tells.",
+    ),
+    "01-evidence": Exercise(
+        judge_evidence,
+        level="medium",
+        minutes=6,
+        hints=(
+            "take one statement at a time, and ask which two rows would have to differ, and how, "
+            "for each seed.",
+            "two statements are borne out, and both compare 8 with 38 layers.",
+        ),
+        why="a measured difference is evidence for a statement only if it could have come out the "
+        "other way, and it has to be more than what another seed changes.",
     ),
     "01-shapes": Exercise(
         judge_shapes,
@@ -306,5 +496,22 @@ EXERCISES = {
         ),
         why="Keras' Add also broadcasts, so a wrong skip can run without an error; compare the "
         "shapes yourself.",
+    ),
+    "01-project": Exercise(
+        judge_project,
+        level="hard",
+        minutes=30,
+        hints=(
+            "without batch normalisation the branches add up to something huge. You know a start "
+            "at which they add nothing: what did the zero gamma do, and which kernel could do it?",
+            "let the last kernel of each branch start at zero, with he_normal in all others. Then "
+            "look at the loss: SGD with a rate of 0.05 is too much for such a network.",
+            'layers.Conv2D(16, 3, padding="same", kernel_initializer="zeros") ends each branch. '
+            "Adam with a rate of 0.004 that falls to zero, pictures in batches of 50, and a first "
+            "layer with strides=2, which makes every later one four times as fast.",
+        ),
+        why="a good start and a skip are enough to train deep networks; batch normalisation makes "
+        "it easier, and is not what makes it possible.",
+        seconds=60,
     ),
 }
