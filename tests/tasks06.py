@@ -100,6 +100,17 @@ def loop_that_changes_nothing(model, batches, rate):
     return [float(ops.mean(model(pictures, training=False))) for pictures, _ in batches]
 
 
+def loop_that_renames(model, batches, rate):
+    for pictures, labels in batches:
+        with tf.GradientTape() as tape:
+            found = model(pictures, training=True)
+            loss = ops.mean(keras.losses.sparse_categorical_crossentropy(labels, found))
+        variables = model.trainable_variables
+        for weight, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+            weight = weight - rate * gradient
+    return [0.0, 0.0]
+
+
 def loop_with_momentum(model, batches, rate):
     optimizer, losses = keras.optimizers.SGD(rate, momentum=0.9), []
     model.compile(optimizer, "sparse_categorical_crossentropy")
@@ -196,7 +207,8 @@ WRONG = {
         (loop_with_an_early_return, "only the first batch"),
         (lambda m, batches, r: loop()(m, batches[1:], r), "only the last batch"),
         (lambda m, batches, r: loop()(m, batches[::-1], r), "from the last to the first"),
-        (loop_that_changes_nothing, "no weight has changed"),
+        (loop_that_changes_nothing, "no weight has changed. Where"),
+        (loop_that_renames, "gives a name to another tensor"),
         (loop_with_momentum, "the second has momentum"),
         (loop_by_adam, "more have changed in another way"),
         (loop(returned=sum), "with the loss of each batch"),

@@ -27,7 +27,7 @@ import tensorflow as tf
 
 # %% [markdown]
 # As it stands, this notebook trains on the drawn shapes, for less than a minute, and writes to a temporary folder. In the *full* profile it trains on
-# CIFAR-10 [1], which it downloads (162 MiB) unless `RESNET_LIB_DATA` names a folder with it, and keeps the run in the folder `runs`.
+# CIFAR-10 [1], 162 MiB to download unless `RESNET_LIB_DATA` names a folder with it, and keeps the run in the folder `runs`.
 # For that, put `rl.set_profile("full")` at the end of the cell above and your minutes into the next one; or run the notebook as it is from a terminal:
 #
 #     RESNET_LIB_PROFILE=full RESNET_LIB_MINUTES=30 jupyter execute --output=trained 06_full_training.ipynb
@@ -128,7 +128,7 @@ print("epoch 4, the same window from the library:", np.array_equal(batch[0], sho
 # *Easy, 5 minutes.*
 # The paper trains for 64,000 steps of 128 pictures and divides its rate by 10 after 32,000 and 48,000 of them. It found this length with
 # 45,000 of the 50,000 training pictures. Train on these 45,000, the training part of `rl.datasets.cifar10()`.
-# How many steps does an epoch have (the last batch may be smaller), how many epochs are needed to reach 64,000 steps, and in which epoch,
+# The last batch of an epoch may be smaller than the others. How many steps does an epoch have, how many epochs are needed to reach 64,000 steps, and in which epoch,
 # counted from 1, is the rate divided for the first time? Answer with a tuple of three whole numbers, in this order.
 
 # %% tags=["exercise-06-steps"]
@@ -201,7 +201,7 @@ rl.explorers.schedules()
 
 # %% [markdown]
 # The height is the share of each one's largest rate. The example and the paper divide at fixed epochs: a run of 100 epochs ends
-# after the first division of each, and one of 80 before it.
+# after the first division of each, a run of 80 before any.
 
 # %% [markdown]
 # ### Exercise: write a rate for any run
@@ -309,7 +309,7 @@ rl.exercises.check("06-decay", decayed)
 def after_two_steps(optimizer, l2=None, **decay):
     layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones", kernel_regularizer=l2)
     model = keras.Sequential([keras.Input((1,)), layer])
-    model.compile(optimizer(0.1, **decay), "mse")
+    model.compile(optimizer(0.1, **decay), "mse", run_eagerly=True)
     nothing = np.zeros((8, 1))  # An input of 0: the output is 0, and its error has no gradient.
     model.fit(nothing, nothing, epochs=2, verbose=0)
     return float(layer.kernel.numpy()[0, 0])
@@ -555,7 +555,7 @@ rl.exercises.check("06-fault-schedule", falling_rate)
 #     return keras.optimizers.schedules.CosineDecay(0.1, decay_steps=steps)
 # ```
 #
-# A schedule in Keras counts the optimizer's steps, as its argument says; a `LearningRateScheduler` counts epochs. Beyond `decay_steps` the rate stays at its end, which is 0.
+# A schedule in Keras counts the optimizer's steps; a `LearningRateScheduler` counts epochs. Beyond `decay_steps` the rate stays at its end, which is 0.
 #
 # </details>
 
@@ -581,7 +581,7 @@ print("loss by epoch:", losses_with(repaired(3, 512, 64)))
 def rates_with(*callbacks):
     """Return the rate that each of 12 epochs was trained with."""
     rates, stuck = [], keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-    stuck.compile(keras.optimizers.SGD(0.1), "mse")
+    stuck.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
     look = keras.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs: rates.append(float(stuck.optimizer.learning_rate))
     )
@@ -685,9 +685,9 @@ fig, axes = rl.plots.figure(
     size=(9, 3),
 )
 for ax, run, name in zip(axes, pair, "AB", strict=True):
-    for key, label in (("loss", "training"), ("val_loss", "validation")):
-        ax.plot(range(1, 26), run.history[key], label=label)
-    ax.set(title=f"run {name}", xlabel="epoch", yscale="log", ylim=(3e-3, 5))
+    for key, line, label in (("loss", "-", "training"), ("val_loss", "--", "validation")):
+        ax.plot(range(1, 26), run.history[key], line, label=label)
+    ax.set(title=f"run {name}", xlabel="epoch", yscale="log", ylim=(3e-3, 20))
 axes[0].set_ylabel("loss")
 axes[0].legend()
 fig

@@ -972,15 +972,19 @@ def _same_weights(found, right, begun):
 
 
 def _loop_told(found, right, begun):
-    if all(map(np.array_equal, found, begun)):
-        return "no weight has changed. Where does your loop write to the model's weights?"
+    model = _loop_model()
+    each = list(zip(model.weights, found, right, begun, strict=True))
+    if all(np.array_equal(new, old) for weight, new, _, old in each if weight.trainable):
+        return (
+            "no weight has changed. Where does your loop write to the model's weights? (`weight = "
+            "…` gives a name to another tensor; `weight.assign_sub(…)` changes the weight.)"
+        )
     for options, text in _LOOP_MISTAKES:
         if _same_weights(found, _trained(_loop_way(**options))[1], begun):
             return text
-    model = _loop_model()
     names = [
         f"{weight.path.split('/')[-2]}'s {weight.name}"
-        for weight, new, good, old in zip(model.weights, found, right, begun, strict=True)
+        for weight, new, good, old in each
         if not probes.same_changes([new - old], [good - old])
     ]
     return (
