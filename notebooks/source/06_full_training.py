@@ -454,7 +454,7 @@ for key in ("last", "best", "flip"):
 
 # %% [markdown]
 # `last` is that of the last epoch's weights. `best` is that of the weights which were best on the *validation* pictures, and are kept. The test pictures choose nothing.
-# `flip` is for the kept weights again, asked twice about each picture. How, you write yourself:
+# `flip` is for the kept weights again, asked twice about each picture. You write now how that is done.
 
 # %% [markdown]
 # ### Exercise: ask about the mirror image, too
@@ -712,7 +712,7 @@ rl.exercises.check("06-curves", first_remedies)
 # first_remedies = ("augmentation", "more epochs")
 # ```
 #
-# Run A knows its training pictures by heart while its validation loss rises: it overfits. Run B is the same with augmentation. Both of its losses still fall when the run ends, so it lacks
+# Run A knows its training pictures by heart while its validation loss rises: it overfits. Run B is the same with augmentation. Its losses are still high when the run ends, and no gap opens between them, so it lacks
 # steps. Its training loss is the higher one because dropout and augmentation make only the training harder.
 #
 # </details>
@@ -836,6 +836,6 @@ rl.exercises.check("06-project", my_recipe)
 #
 # 1. A. Krizhevsky: [*Learning Multiple Layers of Features from Tiny Images*](https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf), 2009: CIFAR-10.
 # 2. K. He, X. Zhang, S. Ren, J. Sun: [*Deep Residual Learning for Image Recognition*](https://arxiv.org/abs/1512.03385), 2015.
-# 3. The Keras example `cifar10_resnet.py`, and its documentation.
+# 3. The Keras authors: [*Trains a ResNet on the CIFAR10 dataset*](https://github.com/keras-team/keras/blob/2.3.1/examples/cifar10_resnet.py), the example that most copies come from.
 # 4. L. N. Smith, N. Topin: [*Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates*](https://arxiv.org/abs/1708.07120), 2017.
 # 5. P. Micikevicius and others: [*Mixed Precision Training*](https://arxiv.org/abs/1710.03740), 2017.

@@ -1106,7 +1106,7 @@ _A_WRONG = {
 _B_WRONG = {
     "augmentation": "run B: nothing is learnt by heart: its validation loss is the lower of "
     "the two.",
-    "lower rate": "run B: both losses fall smoothly to the end, where the rate is low already.",
+    "lower rate": "run B: its losses come down smoothly, and at the end the rate is low already.",
 }
 
 
@@ -1304,7 +1304,7 @@ EXERCISES = {
             "look at the gap between training and validation at the end of each run, and at what "
             "the validation loss does in its second half.",
             "a run that overfits has a low training loss and a validation loss that rises. A run "
-            "that lacks steps has two losses that still fall.",
+            "that lacks steps has two high losses, with no gap between them.",
         ),
         why="the same two curves tell what to try next in any training, and more epochs are only "
         "one of the remedies.",
