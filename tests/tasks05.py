@@ -14,7 +14,7 @@ from keras import layers, ops  # isort: skip
 
 
 def bottleneck(
-    x, filters, strides, name, at=0, project=None, wide=4, relus=(1, 1, 0, 1), prefix="conv", bn=1
+    x, filters, strides, name, at=0, project=None, wide=4, relus=(1, 1, 0, 1), prefix="conv"
 ):
     """A bottleneck block; each option is a mistake."""
     out, skip = wide * filters, x
@@ -25,10 +25,8 @@ def bottleneck(
         y = conv_bn(y, width, kernel, steps[index], name=f"{name}_{prefix}{index + 1}")
         y = layers.ReLU()(y) if relus[index] else y
     needed = strides > 1 or x.shape[-1] != out if project is None else project(x, strides)
-    if needed and bn:
+    if needed:
         skip = conv_bn(x, out, 1, strides, name=f"{name}_shortcut_conv")
-    elif needed:
-        skip = layers.Conv2D(out, 1, strides=strides, name=f"{name}_shortcut_conv")(x)
     y = layers.Add()([skip, y])
     return layers.ReLU()(y) if relus[3] else y
 
@@ -85,6 +83,7 @@ BOTTLENECKS = [
     (mistaken(bottleneck, at=2), "four times the cost"),
     (mistaken(bottleneck, project=lambda x, strides: strides > 1), "outputs 256"),
     (mistaken(bottleneck, project=lambda x, strides: True), "shortcut C"),
+    (mistaken(bottleneck, project=lambda x, strides: False), "Has the projection the stride"),
     (mistaken(bottleneck, wide=1), "`filters` is the mid-width"),
     (mistaken(bottleneck, relus=(1, 1, 0, 0)), "there is no ReLU after the addition"),
     (mistaken(bottleneck, relus=(1, 1, 1, 0)), "on the branch, before the addition"),
@@ -97,7 +96,7 @@ BOTTLENECKS = [
     (with_biases, "has biases"),
 ]
 
-# 05-resnet50
+# 05-network
 
 
 def network(
@@ -223,6 +222,7 @@ COPIES = [
     ),
     (mistaken(copied, dense=False), "the dense layer at the end"),
     (mistaken(copied, norm=False), "gamma, beta or the moving statistics"),
+    (lambda mine, theirs: theirs.get_weights()[0], "Change `mine` itself"),
     (by_order, "go by name, as the order"),
     (back_to_front, "changes `theirs`"),
     (lambda mine, theirs: mine.set_weights(theirs.get_weights()), "your function raised"),
@@ -290,7 +290,7 @@ PROJECTS = [
 
 RIGHT = {
     "05-bottleneck": [bottleneck, by_operators, notebook05.bottleneck_block],
-    "05-resnet50": [network, unrolled, notebook05.resnet],
+    "05-network": [network, unrolled, notebook05.resnet],
     "05-copy": [copied, by_assignment, notebook05.copy_weights],
     "05-fault-stem": [stem, padded_by_hand, mistaken(stem, pads=(((3, 2), (3, 2)), 1))],
     "05-which-form": ["D", " d."],
@@ -298,7 +298,7 @@ RIGHT = {
 }
 WRONG = {
     "05-bottleneck": BOTTLENECKS,
-    "05-resnet50": NETWORKS,
+    "05-network": NETWORKS,
     "05-copy": COPIES,
     "05-fault-stem": STEMS,
     "05-which-form": [
@@ -312,7 +312,7 @@ WRONG = {
 }
 STUBS = {
     "05-bottleneck": lambda x, filters, strides, name: ...,
-    "05-resnet50": lambda stem, block, units, input_shape=(224, 224, 3), num_classes=1000: ...,
+    "05-network": lambda stem, block, units, input_shape=(224, 224, 3), num_classes=1000: ...,
     "05-copy": lambda mine, theirs: ...,
     "05-fault-stem": notebook05.faulty_stem,
     "05-project": lambda: ...,

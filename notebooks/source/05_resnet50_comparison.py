@@ -66,7 +66,7 @@ rl.exercises.compare("05-stem", counted=(convolved, side, 224**2 // side**2))
 # *Medium, 10 minutes.*
 # Behind the stem stand sixteen bottleneck blocks (notebook 2): 1x1, 3x3 and 1x1, with four times as many channels at the end. Write one with `conv_bn`. The stride belongs to the first 1x1. Where the shape changes, in
 # height and width or in the channels, the skip is a projection; otherwise it is `x` itself. Call the convolutions `f"{name}_conv1"` to `f"{name}_conv3"`, and the projection `f"{name}_shortcut_conv"`.
-# If you have solved it in notebook 2, `rl.exercises.recall("02-bottleneck-block")` in a cell of your own shows what you wrote; it needs the new names.
+# If you have solved it in notebook 2, `rl.exercises.recall("02-bottleneck-block")` in a cell of your own shows what you wrote; take the block from it, with the new names, and leave `conv_bn` as it is here.
 # The check gives your block and the library's the same weights and compares what they output.
 
 
@@ -157,14 +157,14 @@ rl.exercises.check("05-shape", stage_3)
 # The check hands over a stem and a block of its own and looks at what they are called with.
 
 
-# %% tags=["exercise-05-resnet50"]
+# %% tags=["exercise-05-network"]
 def resnet(stem, block, units, input_shape=(224, 224, 3), num_classes=1000):
     """Return the network: stem, four stages of blocks, global average pooling, dense softmax."""
     ...
 
 
 # %%
-rl.exercises.check("05-resnet50", resnet)
+rl.exercises.check("05-network", resnet)
 
 # %% [markdown]
 # <details>
@@ -189,7 +189,7 @@ rl.exercises.check("05-resnet50", resnet)
 # </details>
 
 # %%
-resnet = rl.exercises.answer("05-resnet50")
+resnet = rl.exercises.answer("05-network")
 yours = resnet(stem, bottleneck_block, (3, 4, 6, 3))
 print(rl.count_parameters(yours))
 
@@ -373,7 +373,7 @@ for name in ("stem_bn", "stage1_block3_bn3", "stage4_block3_bn3"):
 # ### Exercise: repair the stem
 #
 # *Medium, 8 minutes.*
-# The first convolution already outputs something else. Here is the stem once more, as it was. Find what is different from the one that `keras.applications` has, and repair it.
+# The first convolution already outputs something else. In the cell below is the stem once more, as it was. Find what is different from the one that `keras.applications` has, and repair it.
 # The picture below may help: a row of 8 pixels, a window of 3 with stride 2. TensorFlow's `padding="same"` adds only as many zeros as the last window needs, and the odd one comes last.
 #
 # ```
@@ -417,7 +417,8 @@ copy_weights(yours, theirs)
 compare(yours, theirs, pictures)
 
 # %% [markdown]
-# They agree in inference, where BN uses its moving statistics, and in training, where it uses the batch's. Your network gives their answers:
+# They agree in inference, where BN uses its moving statistics, and in training, where it uses the batch's. A network that is trained with the first stem from its beginning learns weights that fit this stem, so nothing would ever look
+# wrong. The fault shows only when weights come from elsewhere. Now your network gives their answers:
 
 # %%
 for name, model in {"theirs": theirs, "yours": yours}.items():
@@ -452,7 +453,7 @@ for name, model in {"theirs": theirs, "yours": yours}.items():
 # %% [markdown]
 # Trained from random weights, the two begin differently: Keras draws the kernels by Glorot's rule, `conv_bn` by that of He et al. [[2](https://arxiv.org/abs/1502.01852)], as the paper does.
 #
-# ## The library's
+# ## Yours and the library's
 #
 # Here is the library's builder of the whole family, without its docstring. `rl.resnet50` calls it with depth 50, and `UNITS` holds the numbers of blocks. `in_form` gives the layers the names and BN the epsilon of a form.
 

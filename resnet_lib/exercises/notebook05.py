@@ -16,6 +16,7 @@ from .core import (
     described,
     expect_numbers,
     guarded,
+    is_undone,
     judge_numbers,
     plain,
     without_batch,
@@ -148,6 +149,12 @@ def _block(function, channels, strides):
                 "stage 1 begins with a block of stride 1 that gets 64 channels and outputs 256. "
                 f"There, {reason}. The skip needs a projection wherever the shape changes, in "
                 "height and width or in the channels."
+            ) from None
+        if (channels, strides) == _STEP:
+            raise Wrong(
+                f"a block with stride 2 fails: {reason}. Branch and skip must arrive at the "
+                "addition with one shape. Has the projection the stride, too, and `4 * filters` "
+                "channels?"
             ) from None
         if (channels, strides) == _STEP_ONLY:
             raise Wrong(
@@ -283,7 +290,7 @@ def _outputs(model, x, training=False):
     return output
 
 
-# 05-resnet50: the network of any stem, block and numbers of blocks
+# 05-network: the network of any stem, block and numbers of blocks
 
 _UNITS, _PICTURE, _CLASSES = (2, 1, 3, 2), (64, 96, 3), 7
 _CALLS = [
@@ -512,12 +519,17 @@ def judge_copy(function):
     mine = with_known_weights(_small(use_bias=False), seed=54)
     before = [model.get_weights() for model in (mine, theirs)]
     try:
-        guarded(function, mine, theirs)
+        returned = guarded(function, mine, theirs)
     except Raised as reason:
         raise Raised(f"{reason} {_why_refused(str(reason))}".strip()) from None
     if not _alike(before[1], theirs.get_weights()):
         raise Wrong("your function changes `theirs`. Only `mine` gets new weights.")
     if _alike(before[0], mine.get_weights()):
+        if not is_undone(returned):
+            raise Wrong(
+                f"your function returned {described(returned)}, and `mine` has the weights that it "
+                "had before. Change `mine` itself, with `set_weights` of its layers."
+            )
         raise NotDone("`mine` has the weights that it had before.")
     x = np.random.default_rng(55).normal(size=(4, 16, 16, 3))
     agree = [_agree(_scores(mine, x, mode), _scores(theirs, x, mode)) for mode in (False, True)]
@@ -872,7 +884,7 @@ EXERCISES = {
         why="sixteen of these, a stem and a head are ResNet-50, and by their names the layers will "
         "find their weights.",
     ),
-    "05-resnet50": Exercise(
+    "05-network": Exercise(
         judge_resnet,
         level="medium",
         minutes=12,
