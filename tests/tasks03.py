@@ -268,9 +268,9 @@ def resnet20():
 RIGHT = {
     "03-stack": [in_a_loop, first_apart, reduced],
     "03-builder": [network, written_out, as_copied, notebook03.resnet_v1],
-    "03-fault-stride": [notebook03.resnet_v1, written_out],
+    "03-fault-stride": [notebook03.fast_resnet, written_out],
     "03-report": [("B", 91.8), ["b", 0.917]],
-    "03-project": [notebook03.small_network, another_network],
+    "03-project": [notebook03.my_network, another_network],
 }
 WRONG = {
     "03-stack": [

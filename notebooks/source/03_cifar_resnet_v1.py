@@ -291,10 +291,10 @@ for training in (True, False):
 #
 # ## The network as a picture
 #
-# Drawn from your live model: a row for each stage, a box for each block, and its skip as an arc.
+# Drawn from the live model of the library, whose layers have the names that the drawing goes by: a row for each stage, a box for each block, and its skip as an arc.
 
 # %%
-rl.plots.block(yours)
+rl.plots.block(library)
 
 # %% [markdown]
 # "/2" means a stride of 2: the layer halves height and width.
@@ -312,7 +312,7 @@ rl.plots.feature_maps(library)
 # four times the weights: an identity block costs the same number of multiply-adds in every stage.
 
 # %%
-for stage, reach in rl.receptive_field(yours).items():
+for stage, reach in rl.receptive_field(library).items():
     print(f"{stage}: one pixel sees {reach} pixels of the image across")
 
 # %% [markdown]
@@ -340,7 +340,8 @@ def fast_resnet(depth, block):
 
 
 # %%
-for name, model in {"the library's": library, "this one": fast_resnet(20, block)}.items():
+theirs = fast_resnet(20, rl.blocks.basic_block)
+for name, model in {"the library's": library, "this one": theirs}.items():
     cost, trainable = rl.count_multiply_adds(model), rl.count_parameters(model).trainable
     print(f"{name:14}{trainable:>9,} trainable parameters{cost:>12,} multiply-adds")
 

@@ -84,8 +84,7 @@ rl.plots.curves(
 
 # %% [markdown]
 # About a third in the first block of each stage, blocks 1, 7 and 13, then less from block to block, down to about a
-# fifth, because what leaves a ReLU is never negative and the stream drifts upwards. But the
-# share never drops to nothing: every block cuts something off the stream, for good.
+# fifth, because what leaves a ReLU is never negative and the stream drifts upwards. But every block cuts something off the stream, for good.
 #
 # ## Adding up
 #
@@ -222,7 +221,7 @@ rl.plots.block(keras.Model(inputs, block(x, 16, name="block2")))
 #
 # *Medium, 8 minutes.*
 # Somebody has written the bottleneck below. It runs and trains, its layers are those of the paper in the right order, and its parameters are right to the last one. But in a stage of
-# such blocks the branches do not add up, as the cell behind it measures: the difference should be 0. Code like this has been published more than once. Find the fault, and repair the function in place.
+# such blocks the branches do not add up, as the cell behind it measures: the difference should be 0. Code like this has been published more than once. Find the fault, and repair the function in place, with the names of its layers as they are.
 
 
 # %% tags=["exercise-04-fault-skip"]
@@ -266,8 +265,7 @@ rl.exercises.check("04-fault-skip", bottleneck)
 # %% [markdown]
 # ## The first block of a stage
 #
-# Where the shape changes, the stream itself has to change: a projection. What should feed the projection: the stream as
-# it is, or the stream after BN and ReLU? The paper activates first and lets branch and projection both take the result [2,
+# Where the shape changes, the stream itself has to change: a projection. The paper activates first and lets branch and projection both take the result [2,
 # appendix]. The projection has no BN of its own, because the next block begins with one. In the library, this is
 # `preactivation="shared"`.
 
@@ -540,14 +538,12 @@ accuracy = rl.paper.EXAMPLE_ACCURACY.row(110)
 print(f"example, 110 layers: test accuracy {accuracy.v2} %, of the paper {accuracy.v2_paper} %")
 
 # %% [markdown]
-# The first two networks agree to the last parameter: pre-activation moves layers and adds none. They are the pair
-# in the paper's first row. The accuracy of 93.63 % that the example sets beside its own is 6.37 % error: the basic
+# The first two networks, the pair in the paper's first row, agree to the last parameter: pre-activation moves layers and adds none. The accuracy of 93.63 % that the example sets beside its own is 6.37 % error: the basic
 # network. The example's own is a bottleneck with nearly twice as many parameters.
 #
 # ## Signals at the start
 #
-# Does v2 carry signal and gradient better? Measure it in that pair: 110 layers, 54 blocks, equally many
-# parameters. First the variance of the stream at the end of each block, and in v2 also what the first BN of each branch
+# Does v2 carry signal and gradient better? Measure it in that pair. First the variance of the stream at the end of each block, and in v2 also what the first BN of each branch
 # makes of it:
 
 # %%

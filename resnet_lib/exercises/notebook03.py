@@ -321,6 +321,11 @@ def judge_builder(function):
 # 03-fault-stride
 
 
+def fast_resnet(depth, block):
+    """Return the network of depth 6n+2 whose blocks are `block`."""
+    return resnet_v1(depth, block)
+
+
 def _expect_repaired(calls):
     """Raise NotDone if each stage begins with a stride of 2, the first one as well."""
     if [each.strides for each in calls] == [2, 1, 2, 1, 2, 1]:
@@ -381,8 +386,8 @@ PROJECT_TARGET = 0.80
 PROJECT_PICTURES = 8000
 
 
-def small_network():
-    """Return a network and a recipe: at most 300 billion multiply-adds of training."""
+def my_network():
+    """Return (network, recipe)."""
     inputs = keras.Input((32, 32, 3))
     x = blocks.bn_relu(blocks.convolution(inputs, 16, 3, 2, name="stem_conv"), name="stem")
     for stage, filters in ((1, 16), (2, 32), (3, 64)):
@@ -508,7 +513,7 @@ EXERCISES = {
             "last.",
             'x = stack(x, 16, n, block, 1, name="stage1"), then 32 and 64 channels with strides '
             "of 2; layers.GlobalAveragePooling2D()(x); layers.Dense(10, "
-            'activation="softmax")(x); return keras.Model(inputs, outputs).',
+            'activation="softmax")(x); at last keras.Model(inputs, outputs).',
         ),
         stand_in=resnet_v1,
         why="whatever depth and whatever block you hand to it, this plan stays: the networks of "
@@ -526,7 +531,7 @@ EXERCISES = {
             "hand strides=1 to the stack of stage 1, and 2 to the two others: "
             "strides=1 if stage == 1 else 2.",
         ),
-        stand_in=resnet_v1,
+        stand_in=fast_resnet,
         why="a convolution fits pictures of every size, so a wrong stride raises no error: print "
         "the feature maps of every network that you build.",
     ),
@@ -571,7 +576,7 @@ EXERCISES = {
             "million multiply-adds a picture. Take as many epochs as are allowed, with the "
             "one-cycle schedule.",
         ),
-        stand_in=small_network,
+        stand_in=my_network,
         seconds=120,
         why="where the work is limited, the size of the picture, the width and the number of "
         "epochs are paid from one purse.",

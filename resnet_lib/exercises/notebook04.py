@@ -218,8 +218,8 @@ def judge_skip(function):
     preactivationprobes.judge_block(function, BOTTLENECK)
 
 
-def bottleneck_block(x, filters, filters_out, name):
-    """Return the output of the library's pre-activated bottleneck; the shape of `x` stays."""
+def bottleneck(x, filters, filters_out, name):
+    """Return the output of a pre-activated bottleneck; it has the shape of `x`."""
     return blocks.preactivation_bottleneck_block(x, filters, filters_out, name=name)
 
 
@@ -271,7 +271,7 @@ def judge_first_block(function):
 
 
 def first_block(x, filters, filters_out, strides, name):
-    """Return the output of the library's first block of a stage, in the paper's form."""
+    """Return the output of the first block of a stage."""
     return blocks.preactivation_bottleneck_block(
         x, filters, filters_out, strides, preactivation="shared", name=name
     )
@@ -333,7 +333,7 @@ _LAYERS, _PARAMETERS = 56, 853_018
 
 
 def even_network():
-    """Return ResNet-56 v2 of basic blocks whose kernels start at a quarter of he_normal."""
+    """Return a v2 network of 56 layers, basic blocks, with even gradients."""
     network = cifar.resnet_v2((32, 32, 3), 56, form="paper", block="basic")
     for layer in network.layers:
         if isinstance(layer, layers.Conv2D) and "block" in layer.name:
@@ -427,7 +427,7 @@ EXERCISES = {
             "call the activated tensor `y` in the first line, and go on with `y`; then `x` is "
             "still what came in.",
         ),
-        stand_in=bottleneck_block,
+        stand_in=bottleneck,
         why="a name that is used again is all that it takes: such a network trains, and is not the "
         "one of the paper.",
     ),
