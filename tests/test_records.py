@@ -141,3 +141,11 @@ def test_a_record_holds_what_json_makes_of_it(tmp_path):
     records.save(record, tmp_path)
     with pytest.raises(ValueError, match="has no `model"):
         records.load(tmp_path)
+
+
+def test_what_benchmarks_repeated_by_seed_is_whole():
+    runs = records.by_seed("degradation")
+    kinds = [{key: run[key] for key in ("optimizer", "rate", "kind", "depth")} for run in runs]
+    assert {run["seed"] for run in runs} == {1, 2, 3}
+    assert all(kinds.count(kind) == 3 for kind in kinds)
+    assert all(run["losses"] and 0 < run["test_accuracy"] < 1 for run in runs)

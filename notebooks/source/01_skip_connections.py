@@ -348,7 +348,7 @@ rl.plots.curves(
 )
 
 # %% [markdown]
-# With `he_normal`, the mean square falls by some five powers of ten over 54 layers; with the two others, by about twenty and more. It is not constant, because the rule holds on average over many channels, and because
+# With `he_normal`, the mean square falls by some five powers of ten over 54 layers; with the two others, by twenty and more. It is not constant, because the rule holds on average over many channels, and because
 # the zeros around the picture take something away. All figures "before training" below start from `he_normal`.
 #
 # Now add the skip. Without BN, a branch outputs about as much variance as comes in.
@@ -572,7 +572,7 @@ rl.exercises.check("01-evidence", statements)
 # statements = ("a", "d")
 # ```
 #
-# The lower the rate, the less the deep plain network learns: what fits its first layers is too little for the others. With Adam it ends lower with two seeds and higher with one, and behind the shallow network with each.
+# The lower the rate, the less the deep plain network learns: what fits its first layers is too little for the others. With Adam it ends lower with one seed and higher with two, and behind the shallow network with each.
 # But that two remedies fail does not acquit the explosion, for they may not be good enough: a lower rate also slows the last layers, and Adam changes more than the size of a step.
 #
 # </details>
@@ -720,7 +720,7 @@ print("largest change by any of the 27 blocks:", max(abs(end - ends[0]).max() fo
 # ## Project: 38 layers without batch normalisation
 #
 # *Hard, 30 minutes.*
-# Without BN, the residual stream grew by a factor of $10^8$ before training. Yet deep residual networks can be trained without any normalisation, if their branches start small or at zero [6].
+# Without BN, the residual stream grew by more than seven powers of ten before training. Yet deep residual networks can be trained without any normalisation, if their branches start small or at zero [6].
 # Build and train a `keras.Model` that takes `images`, 16x16x3, and outputs four probabilities, with **38 layers** with a kernel one behind another and without any layer that normalises.
 # The check draws 1,000 fresh pictures and prepares them as `images` are. Get **70 % or more** of them right. The record here is 77 %, after about 15 s of training on 2 cores.
 #

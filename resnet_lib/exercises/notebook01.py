@@ -281,7 +281,8 @@ EVIDENCE = {
     "a": None,
     "b": "compare the three rates of SGD: which of them ends lowest? A rate that fits the first "
     "layers is too small for the others.",
-    "c": "compare the two rows seed by seed. There is a seed with which it is the other way round.",
+    "c": "compare the two rows seed by seed. With one seed it is so, with two it is the other way "
+    "round.",
     "d": None,
     "e": "two remedies that fail do not show that there is no such cause: neither of them changes "
     "the size of the gradients and nothing else.",
