@@ -161,6 +161,7 @@ print(*tasks.table().splitlines()[:4], sep="\n")
 # | feature map | what a layer outputs: height, width and channels | [3, The network as a picture](03_cifar_resnet_v1.ipynb#The-network-as-a-picture) |
 # | fine-tuning | training a network further, on pictures of another kind | [7, Fine-tune](07_fair_comparisons.ipynb#Fine-tune) |
 # | form | which details of a network are meant, where several go by one name | [4, Two networks under one name](04_cifar_resnet_v2.ipynb#Two-networks-under-one-name) |
+# | He initialisation | random weights of a size that keeps the signal's from layer to layer | [1, What gets through at the start](01_skip_connections.ipynb#What-gets-through-at-the-start) |
 # | identity block | a block whose skip is the input itself | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | kernel | of a convolution: its weights; of a notebook: the process that runs its cells | [Memory](#Memory) |
 # | main path, stream | what runs from the first block to the last, and what the branches add to | [4, What stands on the main path](04_cifar_resnet_v2.ipynb#What-stands-on-the-main-path) |
@@ -208,7 +209,7 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 print(f"{peak / 2**30:.1f} GiB")
 
 # %% [markdown]
-# That is TensorFlow and Keras alone. A notebook that has trained networks holds more, up to 1.5 GiB. Put the two lines of this cell into it to see.
+# That is TensorFlow and Keras alone. A notebook that has trained networks holds more, up to 3 GiB. To see how much, run these lines there, with `import resource, sys` before them.
 #
 # Closing the tab of a notebook leaves its kernel running. Shut it down with *Kernel*, *Shut Down Kernel* in the menu, or with the list of running kernels at the left edge, which has a button *Shut Down All*.
 # What you have written stays in the notebook; what it has computed is gone, and "Run All Cells" computes it again.
