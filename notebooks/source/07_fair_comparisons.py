@@ -338,10 +338,10 @@ if rl.profile() == "full":
     model = rl.resnet50(data.image_shape, data.num_classes)
     recipe = rl.recipes.Recipe.from_dict(signs["resnet50-signs-seed0"].record["recipe"])
 else:
-    data = rl.datasets.shapes(train=3000, validation=500, test=500)
+    data = rl.datasets.shapes(train=5000, validation=500, test=500)
     model = rl.resnet_v1(data.image_shape, 20, form="standard")
     options = dict(augment=False, sizes=((1, 1),))  # As in notebook 3.
-    recipe = replace(rl.recipes.ONE_CYCLE, epochs=4, batch_size=64, peak=0.2, **options)
+    recipe = replace(rl.recipes.ONE_CYCLE, epochs=5, batch_size=64, peak=0.2, **options)
 run = rl.train(model, data, recipe)
 
 # %% [markdown]
