@@ -67,17 +67,18 @@ def told(command):
     assert (program, verb) == (["python", "-m", "resnet_lib"], "train")
     options = _parser().parse_args(shlex.split(command)[3:])
     assert options.minutes is None, "elsewhere, other epochs fit into the minutes"
-    assert options.limit is None, "no record has fewer pictures so far"
-    builder, depth = models.parse_model_id(options.model)
+    builder, depth = models.parse_model_id(options.model, options.block)
     recipe = _recipe(options, None, None, depth, None)
     return {
         "model": options.model,
         "form": options.form or _form(builder, options.recipe),
+        "block": options.block,
         "dropout": options.dropout,
         "recipe": recipe.as_dict(),
         "epochs": options.stop_after or recipe.epochs,
         "images": SOURCES[options.dataset],
         "size": options.size,
+        "limit": options.limit,
         "seed": options.seed,
         "deterministic": options.deterministic,
         "precision": options.precision or "mixed_bfloat16",  # The best of the machine that trained.
@@ -88,20 +89,24 @@ def told(command):
 def test_a_records_command_says_what_was_done(run):
     record, dataset = run.record, run.record["dataset"]
     reduced = re.search(r"reduced to (\d+)x", run.source)
+    limited = re.search(r"first ([\d,]+) training images", run.source)
     assert told(record["notes"]["command"]) == {
         "model": record["model"]["id"],
         "form": record["notes"]["form"],
+        "block": record["notes"].get("block"),
         "dropout": record["notes"]["dropout"],
         # The fields that recipes have had since then are as they were without them.
         "recipe": rl.recipes.Recipe.from_dict(record["recipe"]).as_dict(),
         "epochs": record["epochs"],
         "images": next(name for name in SOURCES.values() if run.source.startswith(name)),
         "size": int(reduced[1]) if reduced else None,
+        "limit": int(limited[1].replace(",", "")) if limited else None,
         "seed": record["seed"],
         "deterministic": record["deterministic"],
         "precision": record["execution"]["precision"],
     }
     assert not reduced or dataset["image_shape"][0] == int(reduced[1])
+    assert not limited or dataset["sizes"][0] == int(limited[1].replace(",", ""))
 
 
 @pytest.fixture(scope="module")
