@@ -244,7 +244,10 @@ WRONG = {
         (ONE_CYCLE, "the recipe has 15 epochs"),
         (replace(ONE_CYCLE, epochs=2, batch_size=8), "a batch has 8 pictures"),
         (replace(EXAMPLE, epochs=1), "was made for a long one"),
-        (replace(ONE_CYCLE, epochs=1), "Augmentation and smaller pictures help"),
+        (
+            replace(ONE_CYCLE, epochs=1),
+            "Augmentation and smaller pictures make the training harder",
+        ),
         (replace(ONE_CYCLE, epochs=1, **OFF), "each is a step. Take more and smaller ones"),
     ],
 }
