@@ -307,7 +307,8 @@ def draw_networks(
         shortcut: "A", "B" or "C" in place of the form's; of a plain network, "none".
 
     Returns:
-        Figure, with trainable parameters and multiply-adds for one picture of 32x32x3 in its heading.
+        Figure, with trainable parameters and multiply-adds for one picture of 32x32x3 in its
+            heading.
     """
     model = _network(kind, depth, form, shortcut)
     maps, block = plots.feature_maps(model), plots.block(model, "stage2_block1")

@@ -235,7 +235,7 @@ WRONG = {
         (("more epochs", "more epochs"), "What would more of the same bring"),
         (("lower rate", "more epochs"), "a rate that is too high"),
         (("augmentation", "augmentation"), "nothing is learnt by heart"),
-        (("augmentation", "lower rate"), "where the rate is low already"),
+        (("augmentation", "lower rate"), "at the end the rate is low already"),
         (("dropout", "more epochs"), "received 'dropout'. Expected: one of"),
         ("augmentation", "two texts, for run A and for run B"),
     ],

@@ -479,6 +479,8 @@ EXERCISES = {
         hints=(
             "take one statement at a time, and ask which two rows would have to differ, and how, "
             "for each seed.",
+            "a statement is borne out if it holds for each of the three seeds, and if the two rows "
+            "differ in nothing but what it speaks of.",
             "two statements are borne out, and both compare 8 with 38 layers.",
         ),
         why="a measured difference is evidence for a statement only if it could have come out the "

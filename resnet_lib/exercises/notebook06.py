@@ -1305,6 +1305,8 @@ EXERCISES = {
             "the validation loss does in its second half.",
             "a run that overfits has a low training loss and a validation loss that rises. A run "
             "that lacks steps has two high losses, with no gap between them.",
+            "in one of the two runs the training loss is a hundredth of the validation loss at the "
+            "end; in the other they lie close together, and both still fall.",
         ),
         why="the same two curves tell what to try next in any training, and more epochs are only "
         "one of the remedies.",
