@@ -78,7 +78,7 @@ lab: setup my_notebooks ## open your own copies of the notebooks in JupyterLab, 
 	$(ACTIVE) $(PY) -m jupyterlab $(if $(findstring --ip,$(ARGS)),,--ip=127.0.0.1) $(AS_ROOT) \
 	  $(if $(TERMINAL),--ServerApp.terminado_settings="shell_command=$(TERMINAL)") \
 	  --notebook-dir=my_notebooks \
-  $(if $(findstring default_url,$(ARGS)),,--LabApp.default_url=/lab/tree/00_start.ipynb) $(ARGS)
+	  $(if $(findstring default_url,$(ARGS)),,--LabApp.default_url=/lab/tree/00_start.ipynb) $(ARGS)
 
 my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that is there
 	@if command -v $(PY) >/dev/null; then $(PY) notebooks/copies.py; \

@@ -11,8 +11,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 # Whoever runs the tests may be a reader, too: their answers stay as they are.
 os.environ["RESNET_LIB_PROGRESS"] = "off"
 
-# Networks are full of cycles: some 20,000 collections, each of all that is there, cost a tenth of
-# the time.
+# Networks are full of cycles, and collecting them some 20,000 times costs a tenth of the time.
 gc.set_threshold(50_000, 20, 20)
 
 

@@ -33,10 +33,11 @@ def printing(monkeypatch, tmp_path):
 
 
 def test_the_command_is_the_one_that_is_asked_for_and_has_no_gpu(printing, tmp_path, capsys):
-    printing('echo "epoch $CUDA_VISIBLE_DEVICES $*: 0.5"')
-    assert rl.training.run_command("--seed 3", out=tmp_path / "a b", resume=True) == 0
-    said = capsys.readouterr().out
-    assert said == f"epoch -1 -m resnet_lib train --seed 3 --out {tmp_path / 'a b'} --resume\n"
+    printing('echo "epoch $CUDA_VISIBLE_DEVICES $# $*: 0.5"')
+    options = "--seed 3 --set 'sizes=[[1, 1]]'"
+    assert rl.training.run_command(options, out=tmp_path / "a b", resume=True) == 0
+    said, asked = capsys.readouterr().out, "--seed 3 --set sizes=[[1, 1]]"
+    assert said == f"epoch -1 10 -m resnet_lib train {asked} --out {tmp_path / 'a b'} --resume\n"
 
 
 def test_what_a_command_that_fails_has_said_is_printed(printing, tmp_path, capsys):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answers import slow_marked
 
 import resnet_lib
 from resnet_lib import exercises
@@ -220,7 +221,7 @@ def test_without_a_kept_answer_recall_shows_the_librarys(said):
 OF_FUNCTIONS = [n for n in exercises.names() if exercises._exercise(n).stand_in]
 
 
-@pytest.mark.parametrize("name", OF_FUNCTIONS)
+@pytest.mark.parametrize("name", slow_marked(OF_FUNCTIONS))
 def test_the_librarys_function_is_shown_as_it_runs_in_a_notebook(name, said):
     shown = said(exercises.recall, name).split("\n\n", 1)[1]
     names = cell(shown, {"__name__": "__main__"})

@@ -1,28 +1,16 @@
 """The tasks of the workshop: answers of tasks00.py to tasks07.py get the verdicts they should."""
 
-import importlib
-
 import pytest
 import test_exercises
+from answers import RIGHT, STUBS, WRONG, marks
 
 from resnet_lib import exercises
-
-MODULES = [importlib.import_module(f"tasks{number:02}") for number in range(8)]
-# Each module holds, of the exercises of its notebook:
-# RIGHT: {name: [right answer, another right one in another form, …]}
-# WRONG: {name: [(wrong answer, words of its diagnosis), …]}
-# STUBS: {name: what the untouched stub hands to the check}, where that is not `...`
-# SLOW: names whose answers take more than four seconds to judge
-RIGHT = {name: answers for module in MODULES for name, answers in module.RIGHT.items()}
-WRONG = {name: answers for module in MODULES for name, answers in module.WRONG.items()}
-STUBS = {name: answer for module in MODULES for name, answer in module.STUBS.items()}
-SLOW = {name for module in MODULES for name in module.SLOW}
 
 
 def cases(answers):
     """Return a parameter (name, answer) for each answer, slow ones marked."""
     return [
-        pytest.param(name, answer, marks=[pytest.mark.slow] * (name in SLOW), id=f"{name}-{number}")
+        pytest.param(name, answer, marks=marks(name), id=f"{name}-{number}")
         for name, each in answers.items()
         for number, answer in enumerate(each, start=1)
     ]

@@ -638,6 +638,7 @@ print("exit code:", code)
 # The process was ended by signal 9, which Python reports as -9. What is left?
 
 # %%
+# before.keras holds the best weights before the present best; not every run has it.
 files = sorted(path for path in (folder / "cut").rglob("*") if path.name != "before.keras")
 print(*[path.relative_to(folder) for path in files], sep="\n")
 

@@ -51,7 +51,7 @@ def _judge_model(function, model, right, wrong, otherwise, normalisations):
     _judge_convolutions(convolutions, model)
     _judge_sharing(function, model)
     _judge_width(function)
-    _judge_training_argument(model)
+    judge_training_argument(model)
     weights = _judge_order(model, (convolutions, batch_norms), right, wrong, otherwise)
     if weights is None:
         raise Wrong(
@@ -80,23 +80,15 @@ def follow_block(line, x, training=False):
         numpy array.
     """
     kernels, statistics = map(iter, _values())
-    by_batch = {"bn-train": lambda y: _normalise(y, *next(statistics)[:2], *_moments(y))}
-    by_moving = {"bn": lambda y: _normalise(y, *next(statistics))}
     return probes.follow(
         line.replace("bn", "bn-train") if training else line,
         x,
-        conv=lambda y: ops.conv(y, next(kernels), padding="same", data_format="channels_last"),
-        **by_batch,
-        **by_moving,
+        conv=lambda y: probes.convolution(next(kernels))(y),
+        **{
+            "bn": lambda y: probes.normalisation(next(statistics), _EPSILON)(y),
+            "bn-train": lambda y: probes.normalisation(next(statistics), _EPSILON, True)(y),
+        },
     )
-
-
-def _moments(y):
-    return ops.mean(y, axis=(0, 1, 2)), ops.var(y, axis=(0, 1, 2))
-
-
-def _normalise(y, gamma, beta, mean, variance):
-    return gamma * (y - mean) / ops.sqrt(variance + _EPSILON) + beta
 
 
 def _values():
@@ -123,7 +115,7 @@ _UNPADDED = (
     "and width?"
 )
 _SHAPES = {SIDE // 2: _STRIDED, SIDE // 4: _STRIDED, SIDE - 2: _UNPADDED, SIDE - 4: _UNPADDED}
-_SHARED = (
+SHARED = (
     "each call of your function returns the same layers: they are made outside of it, once. All "
     "blocks of a network would share one set of weights, and learn one thing. Make the layers "
     "inside the function."
@@ -143,7 +135,7 @@ def _model_of_any_width(function):
 def _judge_other_widths(function):
     """Raise Wrong if a function that fails for FILTERS channels works for other ones."""
     if _layers_called_by(function) & _layers_called_by(function):
-        raise Wrong(_SHARED)
+        raise Wrong(SHARED)
     for filters in _USUAL_FILTERS:
         model = _model_or_none(function, filters)
         if model:
@@ -234,11 +226,12 @@ def _parts(model):
             f"your block has layers with weights that it does not need: {', '.join(others)}. "
             "Two Conv2D and two BatchNormalization layers hold all that it learns."
         )
-    _judge_batch_norms(batch_norms)
+    judge_batch_norms(batch_norms)
     return convolutions, batch_norms
 
 
-def _judge_batch_norms(batch_norms):
+def judge_batch_norms(batch_norms):
+    """Raise Wrong unless each normalises the last axis, with scale and shift."""
     if any(len(layer.weights) != 4 for layer in batch_norms):
         raise Wrong("your batch normalisation lacks its scale or its shift. Expected: both.")
     if any(layer.gamma.shape == (SIDE,) for layer in batch_norms):
@@ -300,7 +293,7 @@ def _judge_sharing(function, model, filters=FILTERS):
     other = _model_or_none(function, filters, f"{_NAME}b")
     mine = {id(weight) for weight in model.weights}
     if other and any(id(weight) in mine for weight in other.weights):
-        raise Wrong(_SHARED)
+        raise Wrong(SHARED)
 
 
 def _judge_width(function):
@@ -391,11 +384,11 @@ def _replaced(line, step, other):
 # Training
 
 
-_FROZEN_NORM = (
+FROZEN_NORM = (
     "the batch normalisation of your block is frozen: `trainable` is False. Then it learns neither "
     "scale nor shift, and never measures a mean or a variance: it does nothing."
 )
-_FROZEN = (
+FROZEN = (
     "a convolution of your block is frozen: `trainable` is False. Its kernel would stay as it was "
     "at the start, at random. In inference nobody sees that."
 )
@@ -410,7 +403,7 @@ _NORM_OVERRULED = (
     "overrules the argument; in a layer of your own nothing does.) Leave `training` out: Keras "
     "knows when it trains."
 )
-_OTHER_IN_TRAINING = (
+OTHER_IN_TRAINING = (
     "in inference your block is right, in training it computes something else. Is there a layer "
     "that only acts in training, or an argument `training`?"
 )
@@ -426,13 +419,13 @@ _OUTPUT_CUT = (
     "no gradient gets into your block: whatever stands before it, and in it, never learns. Is "
     "there a stop_gradient around what your function returns?"
 )
-_OTHER_CHANGES = (
+OTHER_CHANGES = (
     "forwards your block is right, but a step of training changes the weights in another way than "
     "it should. Does something stop or scale a gradient, or add to the loss?"
 )
 
 
-def _judge_training_argument(model):
+def judge_training_argument(model):
     """Raise Wrong if batch normalisation is told to train, or not to.
 
     A functional model overrules the argument, so that its output does not show it.
@@ -453,16 +446,16 @@ def _judge_training(model, weights, right):
     kernels, statistics = weights[:2], [weights[2:6], weights[6:]]
     learned = {id(weight) for weight in model.trainable_weights}
     if any(id(weight) not in learned for group in statistics for weight in group[:2]):
-        raise Wrong(_FROZEN_NORM)
+        raise Wrong(FROZEN_NORM)
     if any(id(kernel) not in learned for kernel in kernels):
-        raise Wrong(_FROZEN)
+        raise Wrong(FROZEN)
     x, means = _pictures(), [np.array(group[2].numpy()) for group in statistics]
     output = probes.training_output(model, x)
     after = [group[2].numpy() for group in statistics]
     if any(np.array_equal(one, other) for one, other in zip(means, after, strict=True)):
         raise Wrong(_NORM_IN_INFERENCE)
     if not probes.same(output, follow_block(right, x, training=True)):
-        raise Wrong(_OTHER_IN_TRAINING)
+        raise Wrong(OTHER_IN_TRAINING)
     _judge_changes(model, weights, right)
 
 
@@ -479,7 +472,7 @@ def _judge_changes(model, weights, right):
                     for line, text in lines.items()
                     if probes.same_changes(found, _changes_of(line))
                 ),
-                _OTHER_CHANGES,
+                OTHER_CHANGES,
             )
         )
 
@@ -510,11 +503,11 @@ def _cut(right):
 
 # The start: the weights that the reader's block comes with
 
-_ZEROS = (
+ZEROS = (
     "your kernels start as zeros. Then the branch is zero, and so is each gradient in it: its "
     "kernels never change. Random numbers let it begin (he_normal, or Keras' own initialiser)."
 )
-_EQUAL = (
+EQUAL = (
     "your kernels start with one number everywhere. Then all channels compute the same, get the "
     "same gradient, and stay equal for ever. Random numbers tell them apart."
 )
@@ -538,9 +531,9 @@ def _judge_start(function):
     zeros = [not value.any() for value in start]
     constant = [np.ptp(value) == 0 for value in start[:2]]
     if any(constant) and not any(zeros[:2]):
-        raise Wrong(_EQUAL)
+        raise Wrong(EQUAL)
     if any(zeros) and not all(change.any() for change in probes.changes(model, kernels, 3)[1:]):
-        raise Wrong(_ZEROS if any(zeros[:2]) else _DEAD)
+        raise Wrong(ZEROS if any(zeros[:2]) else _DEAD)
     return _ZERO_END if any(zeros) else None
 
 
@@ -561,7 +554,7 @@ def _judge_names(function):
             f"name. Begin each layer's name with `name`. ({reason})"
         ) from None
     model = _model(function, FILTERS)
-    nameless = [layer.name for layer in model.layers if not _bears_name(layer)]
+    nameless = [layer.name for layer in model.layers if not bears_name(layer)]
     if nameless:
         raise Wrong(
             f"the block is right, but its layers do not bear its name: {', '.join(nameless)}. "
@@ -570,10 +563,10 @@ def _judge_names(function):
         )
 
 
-def _bears_name(layer):
+def bears_name(layer):
     """Say whether a layer, or all in it that have weights, have names that begin with `name`."""
     if not layer.weights or layer.name.startswith(_NAME):
         return True
     inner = layer._flatten_layers(include_self=False, recursive=False)
     parts = [part for part in inner if part.weights]
-    return bool(parts) and all(map(_bears_name, parts))
+    return bool(parts) and all(map(bears_name, parts))

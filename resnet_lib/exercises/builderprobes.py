@@ -467,26 +467,16 @@ def _near(output, other):
 
 def _steps(calls, parts, training):
     conv, norm, dense = parts
-    mean, variance = norm.moving_mean, norm.moving_variance
-
-    def bn(y):
-        if training:
-            m, v = ops.mean(y, axis=(0, 1, 2)), ops.var(y, axis=(0, 1, 2))
-        else:
-            m, v = mean, variance
-        return norm.gamma * (y - m) / ops.sqrt(v + _EPSILON) + norm.beta
+    values = norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance
 
     def blocks(y):
         for each in calls:
             y = each.layer(y)
         return y
 
-    def convolve(y):
-        return ops.conv(y, conv.kernel, padding="same", data_format="channels_last")
-
     return {
-        "conv": convolve,
-        "bn": bn,
+        "conv": probes.convolution(conv.kernel),
+        "bn": probes.normalisation(values, _EPSILON, training),
         "blocks": blocks,
         "average": lambda y: ops.mean(y, axis=(1, 2)),
         "max": lambda y: ops.max(y, axis=(1, 2)),

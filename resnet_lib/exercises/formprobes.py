@@ -20,7 +20,7 @@ from keras import layers, ops
 from . import blockprobes, probes
 from .core import NotDone, Raised, Wrong, guarded
 
-SIDE, _NAME = 12, "stage7_block5"
+SIDE, NAME = 12, "stage7_block5"
 _EPSILON, _MOMENTUM = 1e-3, 0.5
 
 
@@ -84,7 +84,7 @@ def judge_forms(function, forms, otherwise):
     with redirect_stdout(io.StringIO()):  # What the function prints has been seen once.
         note = _judge_structure(model, forms[0])
         _judge_sharing(function, model, forms[0])
-        blockprobes._judge_training_argument(model)
+        blockprobes.judge_training_argument(model)
         weights = _judge_order(model, forms[0], note, otherwise)
         _judge_training(model, weights, forms[0], note)
         for form in forms[1:]:
@@ -106,9 +106,22 @@ _TOO_FAR_APART = (
 
 
 def _model(function, form):
+    called = f"With `x` of {SIDE}x{SIDE}x{form.channels} and {_told(form)}, "
+    model = as_block(function, form, called + _TOO_FAR_APART)
+    for part in model._flatten_layers(include_self=False):
+        part.dtype_policy = "float32"
+    return model
+
+
+def as_block(function, form, apart, name=NAME):
+    """Return a block as a model; `apart` is said, with both shapes, where they do not go together.
+
+    Raises:
+        Wrong: if a name is there twice, or if branch and skip have different shapes.
+    """
     x = keras.Input((SIDE, SIDE, form.channels))
     try:
-        model = probes.as_model(function, x, *form.arguments, name=_NAME)
+        return probes.as_model(function, x, *form.arguments, name=name)
     except Raised as reason:
         shapes = re.findall(r"\((?:None, )?(\d+), (\d+), (\d+)\)", str(reason))
         if "should be unique" in str(reason):
@@ -118,12 +131,8 @@ def _model(function, form):
             ) from None
         if len(shapes) == 2 and shapes[0] != shapes[1]:
             told = " and ".join(f"({', '.join(shape)})" for shape in shapes)
-            called = f"With `x` of {SIDE}x{SIDE}x{form.channels} and {_told(form)}, "
-            raise Wrong(called + _TOO_FAR_APART.format(told)) from None
+            raise Wrong(apart.format(told)) from None
         raise
-    for part in model._flatten_layers(include_self=False):
-        part.dtype_policy = "float32"
-    return model
 
 
 def _told(form):
@@ -134,12 +143,12 @@ def _told(form):
 def _judge_structure(model, form):
     """Raise Wrong unless the block has the form's layers; return its variant, if it is one."""
     convolutions, batch_norms = _parts(model)
-    found = Counter(_kernel(layer) for layer in convolutions)
+    found = Counter(kernel_of(layer) for layer in convolutions)
     note = None
     if found != Counter(form.kernels.values()):
-        note = _changed(found, form, form.variants)
+        note = changed(found, form, form.variants)
         if not note:
-            mistake = _changed(found, form, form.mistakes)
+            mistake = changed(found, form, form.mistakes)
             raise Wrong(_call(form) + (mistake[1] if mistake else _other_kernels(found)))
     shape = tuple(model.output.shape[1:])
     if shape != form.shape:
@@ -152,7 +161,7 @@ def _judge_structure(model, form):
             )
         if layer.groups != 1 or layer.dilation_rate != (1, 1):
             raise Wrong("your convolutions have groups or a dilation. Expected: neither.")
-    blockprobes._judge_batch_norms(batch_norms)
+    blockprobes.judge_batch_norms(batch_norms)
     return note
 
 
@@ -173,15 +182,16 @@ def _parts(model):
     return convolutions, batch_norms
 
 
-def _kernel(layer):
+def kernel_of(layer):
+    """Return the Kernel of a convolution."""
     side, _, before, after = layer.kernel.shape
     return Kernel(side, before, after, max(layer.strides))
 
 
-def _changed(found, form, table):
+def changed(found, form, table):
     """Return the first entry of a table whose changed kernels are those that were found."""
-    for changed, text in table:
-        kernels = {**form.kernels, **changed}
+    for other, text in table:
+        kernels = {**form.kernels, **other}
         if found == Counter(kernel for kernel in kernels.values() if kernel):
             return kernels, text
     return None
@@ -196,10 +206,10 @@ def _other_kernels(found):
 
 def _judge_sharing(function, model, form):
     x = keras.Input((SIDE, SIDE, form.channels))
-    other = probes.as_model(function, x, *form.arguments, name=f"{_NAME}b")
+    other = probes.as_model(function, x, *form.arguments, name=f"{NAME}b")
     mine = {id(weight) for weight in model.weights}
     if any(id(weight) in mine for weight in other.weights):
-        raise Wrong(blockprobes._SHARED)
+        raise Wrong(blockprobes.SHARED)
 
 
 # Inference: the order of the parts
@@ -215,17 +225,13 @@ def _values(kernels):
     rng = np.random.default_rng(3)
     weights, statistics = {}, {}
     for number, (step, kernel) in enumerate(kernels.items(), start=1):
-        shape = (kernel.side, kernel.side, kernel.before, kernel.after)
-        size = 1.5 / math.sqrt(kernel.side**2 * kernel.before)
-        weights[step] = rng.normal(scale=size, size=shape).astype("float32")
-        signed = rng.normal(size=(3, kernel.after)).astype("float32")
-        signed[0] += 0.5 * np.sign(signed[0])
-        positive = rng.uniform(0.5, 1.5, kernel.after).astype("float32")
-        statistics[f"bn{number}"] = [*signed, positive]
+        weights[step] = probes.known_kernel(rng, kernel.side, kernel.before, kernel.after)
+        statistics[f"bn{number}"] = probes.known_statistics(rng, kernel.after)
     return weights, statistics
 
 
-def _pictures(form):
+def pictures(form):
+    """Return two inputs of a block: float32 array."""
     shape = (2, SIDE, SIDE, form.channels)
     return np.random.default_rng(1).normal(scale=2, size=shape).astype("float32")
 
@@ -233,24 +239,10 @@ def _pictures(form):
 def follow(line, form, kernels, training=False):
     """Compute the output of a line of steps with the known weights: numpy array."""
     weights, statistics = _values(kernels)
-    steps = {step: _convolution(weights[step], kernels[step].strides) for step in kernels}
-    steps |= {step: _normalisation(values, training) for step, values in statistics.items()}
-    return probes.follow(line, _pictures(form), **steps)
-
-
-def _convolution(kernel, strides):
-    options = dict(strides=strides, padding="same", data_format="channels_last")
-    return lambda y: ops.conv(y, kernel, **options)
-
-
-def _normalisation(values, training):
-    gamma, beta, mean, variance = values
-
-    def normalise(y):
-        m, v = blockprobes._moments(y) if training else (mean, variance)
-        return gamma * (y - m) / ops.sqrt(v + _EPSILON) + beta
-
-    return normalise
+    steps = {step: probes.convolution(weights[step], kernels[step].strides) for step in kernels}
+    for step, values in statistics.items():
+        steps[step] = probes.normalisation(values, _EPSILON, training)
+    return probes.follow(line, pictures(form), **steps)
 
 
 def _judge_order(model, form, note, otherwise):
@@ -261,7 +253,7 @@ def _judge_order(model, form, note, otherwise):
     outputs = []
     for order in orders:
         _load(order, kernels)
-        outputs.append((order, ops.convert_to_numpy(guarded(model, _pictures(form)))))
+        outputs.append((order, ops.convert_to_numpy(guarded(model, pictures(form)))))
     wrong = {**probes.other_activations(form.line), **(form.lines or {})}
     for line in [form.line, *form.planted, *wrong]:
         try:
@@ -292,7 +284,7 @@ def _orders(convolutions, batch_norms, kernels):
     steps = {}
     for step, kernel in kernels.items():
         for layer in convolutions:
-            if _kernel(layer) == kernel:
+            if kernel_of(layer) == kernel:
                 steps[step] = layer
     widths = {f"bn{n}": kernel.after for n, kernel in enumerate(kernels.values(), start=1)}
     groups = []
@@ -324,17 +316,17 @@ def _judge_training(model, order, form, note):
     learned = {id(weight) for weight in model.trainable_weights}
     for step, layer in order.items():
         if id(layer.weights[0]) not in learned:
-            raise Wrong(blockprobes._FROZEN if step in kernels else blockprobes._FROZEN_NORM)
-    output = probes.training_output(model, _pictures(form))
+            raise Wrong(blockprobes.FROZEN if step in kernels else blockprobes.FROZEN_NORM)
+    output = probes.training_output(model, pictures(form))
     if not probes.same(output, follow(form.line, form, kernels, training=True)):
-        raise Wrong(blockprobes._OTHER_IN_TRAINING)
+        raise Wrong(blockprobes.OTHER_IN_TRAINING)
     _load(order, kernels)
     mine = [order[step].weights[0] for step in sorted(order)]
     found = probes.changes(model, mine)
     reference, theirs = _reference(form, kernels)
     expected = probes.changes(reference, [theirs[step].weights[0] for step in sorted(order)])
     if not probes.same_changes(found, expected):
-        raise Wrong(blockprobes._OTHER_CHANGES)
+        raise Wrong(blockprobes.OTHER_CHANGES)
 
 
 def _reference(form, kernels):
@@ -354,7 +346,7 @@ def _judge_start(model):
     for layer in _parts(model)[0]:
         start = layer.kernel.numpy()
         if np.ptp(start) == 0:
-            raise Wrong(blockprobes._EQUAL if start.any() else blockprobes._ZEROS)
+            raise Wrong(blockprobes.EQUAL if start.any() else blockprobes.ZEROS)
 
 
 def _judge_names(function, form):
@@ -370,7 +362,7 @@ def _judge_names(function, form):
             f"name. Begin each layer's name with `name`. ({reason})"
         ) from None
     nameless = [
-        layer.name for layer in _model(function, form).layers if not blockprobes._bears_name(layer)
+        layer.name for layer in _model(function, form).layers if not blockprobes.bears_name(layer)
     ]
     if nameless:
         raise Wrong(

@@ -5,20 +5,19 @@ normalisations of the mid-width get their weights in both orders. What the block
 compared with lines of steps, see `probes`.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import permutations
 
-import keras
 import numpy as np
 from keras import layers, ops
 
 from . import blockprobes, probes
-from .core import NotDone, Raised, Wrong
+from .core import NotDone, Wrong
+from .formprobes import NAME, SIDE, as_block, changed, kernel_of, pictures
 
-_SIDE, _NAME, _EPSILON = 12, "stage7_block5", 1e-3
+_EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Form:
     def shape(self):
         """The shape of the output, without the batch."""
         _, _, after, _ = self.kernels["conv3"]
-        side = -(-_SIDE // self.kernels["conv1"][3])
+        side = -(-SIDE // self.kernels["conv1"][3])
         return side, side, after
 
 
@@ -65,30 +64,20 @@ def judge_block(function: Callable, form: Form) -> None:
     """
     model = _model(function, form)
     convolutions, norms = _parts(model, form)
-    blockprobes._judge_training_argument(model)
+    blockprobes.judge_training_argument(model)
     order = _judge_order(model, convolutions, norms, form)
     _judge_training(model, order, convolutions, form)
     _judge_calls(function, form, model)
 
 
-def _model(function, form, name=_NAME):
-    x = keras.Input((_SIDE, _SIDE, form.channels))
-    try:
-        model = probes.as_model(function, x, *form.arguments, name=name)
-    except Raised as reason:
-        shapes = re.findall(r"\((?:None, )?(\d+), (\d+), (\d+)\)", str(reason))
-        if "should be unique" in str(reason):
-            raise Wrong(
-                "two layers of your block have the same name. Begin each layer's name with `name`, "
-                f"and go on with what tells it from the others. ({reason})"
-            ) from None
-        if len(shapes) == 2 and shapes[0] != shapes[1]:
-            told = " and ".join(f"({', '.join(shape)})" for shape in shapes)
-            raise Wrong(
-                f"branch and skip come to the addition with the shapes {told}. Which stride, and "
-                "how many channels, has each of them?"
-            ) from None
-        raise
+_APART = (
+    "branch and skip come to the addition with the shapes {}. Which stride, and how many channels, "
+    "has each of them?"
+)
+
+
+def _model(function, form, name=NAME):
+    model = as_block(function, form, _APART, name)
     shape = tuple(model.output.shape[1:])
     if shape != form.shape:
         raise Wrong(f"the output has the shape {shape}. Expected: {form.shape}.")
@@ -109,26 +98,19 @@ def _parts(model, form):
             "your block has a layer with weights that it does not need: "
             f"{type(others[0]).__name__}."
         )
-    kinds = Counter(map(_kind, convolutions))
+    kinds = Counter(map(kernel_of, convolutions))
     if kinds != Counter(form.kernels.values()):
         raise Wrong(_kernels_told(kinds, form))
     if any(layer.use_bias for layer in convolutions):
         raise Wrong("your convolutions have biases. Leave them out: use_bias=False.")
     _judge_norms(norms, form)
-    steps = {step: c for step, k in form.kernels.items() for c in convolutions if _kind(c) == k}
+    steps = {step: c for step, k in form.kernels.items() for c in convolutions if kernel_of(c) == k}
     return steps, sorted(norms, key=lambda layer: layer.gamma.shape[0] != form.channels)
 
 
-def _kind(layer):
-    side, _, before, after = layer.kernel.shape
-    return side, before, after, max(layer.strides)
-
-
 def _kernels_told(kinds, form):
-    for changed, text in form.mistakes:
-        kernels = {**form.kernels, **changed}
-        if kinds == Counter(kind for kind in kernels.values() if kind):
-            return text
+    if mistake := changed(kinds, form, form.mistakes):
+        return mistake[1]
     told = "; ".join(
         f"{side}x{side}, {before} to {after} channels, stride {strides}"
         for side, before, after, strides in kinds.elements()
@@ -137,7 +119,7 @@ def _kernels_told(kinds, form):
 
 
 def _judge_norms(norms, form):
-    blockprobes._judge_batch_norms(norms)
+    blockprobes.judge_batch_norms(norms)
     widths = Counter(layer.gamma.shape[0] for layer in norms)
     expected = Counter([form.channels, form.mid, form.mid])
     if widths == expected:
@@ -166,45 +148,19 @@ def _judge_norms(norms, form):
 def _values(form):
     """Return {step: kernel} and three times (gamma, beta, mean, variance)."""
     rng = np.random.default_rng(3)
-    kernels = {}
-    for step, (side, before, after, _) in form.kernels.items():
-        size = 1.5 / np.sqrt(side**2 * before)
-        kernels[step] = rng.normal(scale=size, size=(side, side, before, after)).astype("float32")
-    statistics = []
-    for width in (form.channels, form.mid, form.mid):
-        signed = rng.normal(size=(3, width)).astype("float32")
-        signed[0] += 0.5 * np.sign(signed[0])
-        statistics.append([*signed, rng.uniform(0.5, 1.5, width).astype("float32")])
-    return kernels, statistics
-
-
-def _pictures(form):
-    shape = (2, _SIDE, _SIDE, form.channels)
-    return np.random.default_rng(1).normal(scale=2, size=shape).astype("float32")
+    kernels = {step: probes.known_kernel(rng, *kernel[:3]) for step, kernel in form.kernels.items()}
+    return kernels, [
+        probes.known_statistics(rng, width) for width in (form.channels, form.mid, form.mid)
+    ]
 
 
 def follow(line: str, form: Form, training: bool = False) -> np.ndarray:
     """Compute the output of a line of steps with the known weights."""
     kernels, statistics = _values(form)
-    steps = {step: _convolution(kernels[step], form.kernels[step][3]) for step in kernels}
+    steps = {step: probes.convolution(kernels[step], form.kernels[step][3]) for step in kernels}
     for number, values in enumerate(statistics, start=1):
-        steps[f"bn{number}"] = _normalisation(values, training)
-    return probes.follow(line, _pictures(form), **steps)
-
-
-def _convolution(kernel, strides):
-    options = dict(strides=strides, padding="same", data_format="channels_last")
-    return lambda y: ops.conv(y, kernel, **options)
-
-
-def _normalisation(values, training):
-    gamma, beta, mean, variance = values
-
-    def normalise(y):
-        m, v = blockprobes._moments(y) if training else (mean, variance)
-        return gamma * (y - m) / ops.sqrt(v + _EPSILON) + beta
-
-    return normalise
+        steps[f"bn{number}"] = probes.normalisation(values, _EPSILON, training)
+    return probes.follow(line, pictures(form), **steps)
 
 
 def _judge_order(model, convolutions, norms, form):
@@ -212,7 +168,7 @@ def _judge_order(model, convolutions, norms, form):
     outputs = []
     for order in [(norms[0], *rest) for rest in permutations(norms[1:])]:
         _load(convolutions, order, form)
-        outputs.append((order, ops.convert_to_numpy(model(_pictures(form), training=False))))
+        outputs.append((order, ops.convert_to_numpy(model(pictures(form), training=False))))
     for line in filter(None, [form.line, form.planted, *form.wrong]):
         expected = follow(line, form)
         found = [order for order, output in outputs if probes.same(output, expected)]
@@ -243,18 +199,18 @@ def _judge_training(model, order, convolutions, form):
     if any(not layer.trainable for layer in (*order, *convolutions.values())):
         raise Wrong("a layer of your block is frozen: `trainable` is False.")
     _load(convolutions, order, form)
-    output = probes.training_output(model, _pictures(form))
+    output = probes.training_output(model, pictures(form))
     if not probes.same(output, follow(form.line, form, training=True)):
-        raise Wrong(blockprobes._OTHER_IN_TRAINING)
+        raise Wrong(blockprobes.OTHER_IN_TRAINING)
 
 
 def _judge_calls(function, form, model):
     """Raise Wrong if another call returns the same layers, or layers of the same names."""
-    other = _model(function, form, name=f"{_NAME}b")
+    other = _model(function, form, name=f"{NAME}b")
     mine = {id(weight) for weight in model.weights}
     if any(id(weight) in mine for weight in other.weights):
-        raise Wrong(blockprobes._SHARED)
-    if any(not layer.name.startswith(_NAME) for layer in model.layers if layer.weights):
+        raise Wrong(blockprobes.SHARED)
+    if any(not layer.name.startswith(NAME) for layer in model.layers if layer.weights):
         raise Wrong(
             "the block is right, but its layers do not bear its name. Begin the name of each layer "
             "with `name`, so that two blocks can stand in one network."

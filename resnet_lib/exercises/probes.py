@@ -11,6 +11,7 @@ Steps: `+`, `-`, `*` and `mean` combine with the skip, which is the input, or wh
 At the end: a small trained model and its pictures, for what is done with a model.
 """
 
+import math
 import warnings
 
 import keras
@@ -74,6 +75,41 @@ def drawn(line, x, **steps):
         else:
             y = steps[step](y)
     return y
+
+
+def convolution(kernel, strides=1):
+    """Return a step: a padded convolution with a kernel that is known."""
+    options = dict(strides=strides, padding="same", data_format="channels_last")
+    return lambda y: ops.conv(y, kernel, **options)
+
+
+def normalisation(values, epsilon, training=False):
+    """Return a step: batch normalisation by known (gamma, beta, mean, variance).
+
+    In training, mean and variance are those of what comes in.
+    """
+    gamma, beta, mean, variance = values
+
+    def normalise(y):
+        m, v = mean, variance
+        if training:
+            m, v = ops.mean(y, axis=(0, 1, 2)), ops.var(y, axis=(0, 1, 2))
+        return gamma * (y - m) / ops.sqrt(v + epsilon) + beta
+
+    return normalise
+
+
+def known_kernel(rng, side, before, after):
+    """Draw the weights of a convolution: float32 array."""
+    scale = 1.5 / math.sqrt(side**2 * before)
+    return rng.normal(scale=scale, size=(side, side, before, after)).astype("float32")
+
+
+def known_statistics(rng, width):
+    """Draw gamma, beta, mean and variance; no gamma near zero hides what it scales."""
+    signed = rng.normal(size=(3, width)).astype("float32")
+    signed[0] += 0.5 * np.sign(signed[0])
+    return [*signed, rng.uniform(0.5, 1.5, width).astype("float32")]
 
 
 def same(output, other):

@@ -1,6 +1,7 @@
 """Start the command line as one does in a terminal, and end it as a power failure would."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ def run_command(
     The process has no GPU, so that it can run beside a notebook that holds the memory of one.
 
     Args:
-        options: what follows `train` on the command line, but for `--out` and `--resume`.
+        options: what follows `train` on the command line, but for `--out` and `--resume`; quotes
+            are read as a shell reads them.
         out: folder for the run.
         resume: whether to go on with the run in that folder.
         kill_after: end the process at once, with nothing tidied up, when it has reported the epoch
@@ -31,7 +33,7 @@ def run_command(
     """
     if kill_after is not None:
         kill_after = checks.count("kill_after", kill_after)
-    command = [sys.executable, "-m", "resnet_lib", "train", *options.split()]
+    command = [sys.executable, "-m", "resnet_lib", "train", *shlex.split(options)]
     command += ["--out", str(Path(out)), *["--resume"] * resume]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
