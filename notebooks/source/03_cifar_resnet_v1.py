@@ -243,12 +243,14 @@ rl.exercises.check("03-builder", resnet_v1)
 #
 # </details>
 
-# %% tags=["shows-shape", "shows-parameters"]
+# %% tags=["shows-shape"]
 resnet_v1 = rl.exercises.answer("03-builder")
 keras.utils.set_random_seed(0)
 yours = resnet_v1(20, block)
 for stage in rl.feature_maps(yours):
     print(stage)
+
+# %% tags=["shows-parameters"]
 print(rl.count_parameters(yours))
 
 # %% [markdown]
