@@ -19,8 +19,8 @@
 # | [3. The CIFAR ResNet v1](03_cifar_resnet_v1.ipynb) | write the whole builder of version 1, and train the network that it builds | 1.5 |
 # | [4. The CIFAR ResNet v2](04_cifar_resnet_v2.ipynb) | write the builder of version 2, and say what it brings | 1.1 |
 # | [5. ResNet-50](05_resnet50_comparison.ipynb) | write ResNet-50 from your own block, and prove that it is the one in keras.applications | 0.6 |
-# | [6. Train for real](06_full_training.ipynb) | write augmentation, schedule and training loop; train in the time that you have | 1.5 |
-# | [7. Fair comparisons](07_fair_comparisons.ipynb) | compare runs at equal cost, see what spoils a comparison, fine-tune | 1.5 |
+# | [6. Train for real](06_full_training.ipynb) | write augmentation, schedule and training loop; train in the time that you have | 2 |
+# | [7. Fair comparisons](07_fair_comparisons.ipynb) | compare runs at equal cost, see what spoils a comparison, fine-tune | 2 |
 #
 # The minutes are those of running all cells, without a GPU. Reading and doing the tasks takes one to two and a half hours a notebook. Take them in order: each uses what the ones before it have built.
 #
