@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import layers, ops
+from later import later
 from test_exercises import Residual
 
 from resnet_lib.exercises import notebook01
@@ -58,6 +59,7 @@ def input_doubled(x, branch):
 # 01-project: networks that need not be trained to get a verdict
 
 
+@later
 def network(depth=38, batch_norm=False, classes=4, stem=2):
     x = inputs = keras.Input((16, 16, 3))
     x = layers.ReLU()(layers.Conv2D(16, 3, stem, padding="same")(x))
@@ -70,12 +72,14 @@ def network(depth=38, batch_norm=False, classes=4, stem=2):
     return keras.Model(inputs, layers.Dense(classes, activation="softmax")(x))
 
 
+@later
 def without_numbers():
-    model = network()
+    model = network()()
     model.set_weights([weight * np.nan for weight in model.get_weights()])
     return model
 
 
+@later
 def side_by_side():
     """Many layers, but not one behind another."""
     inputs = keras.Input((16, 16, 3))
@@ -100,9 +104,10 @@ class Oracle(layers.Layer):
         return ops.one_hot(ops.take(answers, nearest), 4)
 
 
+@later
 def right_about(share):
     """Return a model as deep as it must be that is right about a share of the fresh pictures."""
-    model = network()
+    model = network()()
     answers = layers.Add()([Oracle(share)(model.input), layers.Rescaling(0.001)(model.output)])
     return keras.Model(model.input, answers)
 
@@ -149,7 +154,7 @@ WRONG = {
         (network(batch_norm=True), "layers that normalise: BatchNormalization"),
         (network(classes=10), "the output of your model has the shape (10,)"),
         (without_numbers(), "values that are no numbers"),
-        (network, "Expected: a Keras model"),
+        (relu_first, "Expected: a Keras model"),
     ],
 }
 STUBS = {"01-fault-skip": planted}

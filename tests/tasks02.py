@@ -2,6 +2,7 @@
 
 import keras
 from keras import layers, ops
+from later import later
 
 from resnet_lib import blocks
 
@@ -311,6 +312,7 @@ def bottleneck_stride_last(x, filters, strides, name):
 # 02-project
 
 
+@later
 def row(*each, block=blocks.bottleneck_block):
     """Return a model of blocks, each given as (filters, strides, options)."""
     x = inputs = keras.Input((32, 32, 16))

@@ -1457,13 +1457,13 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.parametrize("answer", GARBAGE, ids=lambda answer: type(answer).__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_garbage_gets_a_sentence(verdict, name, answer):
-    said = verdict(name, answer)
-    assert said.startswith("look again: ")
-    assert "0x" not in said
-    assert len(said) < 600
+def test_garbage_gets_a_sentence(verdict, name):
+    for number, answer in enumerate(GARBAGE):
+        said = verdict(name, answer)
+        assert said.startswith("look again: "), number
+        assert "0x" not in said, number
+        assert len(said) < 600, number
 
 
 @pytest.mark.parametrize(

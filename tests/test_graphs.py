@@ -3,13 +3,9 @@
 import keras
 import pytest
 from keras import layers, ops
+from nets import net
 
-from resnet_lib import blocks, cifar, graphs, imagenet
-
-V1 = {form: cifar.resnet_v1((32, 32, 3), 20, form=form) for form in ("standard", "paper")}
-V2 = cifar.resnet_v2((32, 32, 3), 29, form="paper")
-PLAIN = cifar.plain_net((32, 32, 3), 20)
-RESNET50 = imagenet.resnet50()
+from resnet_lib import blocks, cifar, graphs
 
 
 def model(function, shape=(16, 16, 8), **options):
@@ -34,51 +30,51 @@ def drawn(block):
 BRANCH = "conv 3x3, 16, BN, ReLU, conv 3x3, 16, BN"
 HALVED = "conv 3x3, 32, /2, BN, ReLU, conv 3x3, 32, BN"
 LIBRARY = {
-    "plain": (PLAIN, "stage1_block1", "plain block", f"{BRANCH}, ReLU", []),
+    "plain": ("plain", "stage1_block1", "plain block", f"{BRANCH}, ReLU", []),
     "identity": (
-        V1["standard"],
+        "v1",
         "stage1_block1",
         "identity block",
         f"{BRANCH}, +, ReLU",
         [(-1, 5, "", True)],
     ),
     "projection": (
-        V1["standard"],
+        "v1",
         "stage2_block1",
         "projection block",
         f"{HALVED}, +, ReLU",
         [(-1, 5, "conv 1x1, 32, /2, BN", True)],
     ),
     "shortcut A": (
-        V1["paper"],
+        "v1 paper",
         "stage2_block1",
         "zero-padded block",
         f"{HALVED}, +, ReLU",
         [(-1, 5, "every 2nd pixel, zeros, 16 channels", True)],
     ),
     "bottleneck": (
-        RESNET50,
+        "resnet50",
         "conv3_block1",
         "projection bottleneck block",
         "conv 1x1, 128, /2, BN, ReLU, conv 3x3, 128, BN, ReLU, conv 1x1, 512, BN, +, ReLU",
         [(-1, 8, "conv 1x1, 512, /2, BN", True)],
     ),
     "identity bottleneck": (
-        RESNET50,
+        "resnet50",
         "conv3_block2",
         "identity bottleneck block",
         "conv 1x1, 128, BN, ReLU, conv 3x3, 128, BN, ReLU, conv 1x1, 512, BN, +, ReLU",
         [(-1, 8, "", True)],
     ),
     "pre-activation, shared": (
-        V2,
+        "v2 paper",
         "stage2_block1",
         "pre-activation projection bottleneck block",
         "BN, ReLU, conv 1x1, 32, /2, BN, ReLU, conv 3x3, 32, BN, ReLU, conv 1x1, 128, +",
         [(1, 9, "conv 1x1, 128, /2", True)],
     ),
     "pre-activation": (
-        V2,
+        "v2 paper",
         "stage2_block2",
         "pre-activation identity bottleneck block",
         "BN, ReLU, conv 1x1, 32, BN, ReLU, conv 3x3, 32, BN, ReLU, conv 1x1, 128, +",
@@ -87,15 +83,15 @@ LIBRARY = {
 }
 
 
-@pytest.mark.parametrize("net, name, kind, main, sides", LIBRARY.values(), ids=LIBRARY)
-def test_each_kind_of_block_is_read_as_it_is(net, name, kind, main, sides):
-    block = graphs.read(net, name)
+@pytest.mark.parametrize("network, name, kind, main, sides", LIBRARY.values(), ids=LIBRARY)
+def test_each_kind_of_block_is_read_as_it_is(network, name, kind, main, sides):
+    block = graphs.read(net(network), name)
     assert drawn(block) == (main, sides)
     assert block.kind == kind
 
 
 def test_shapes_are_those_of_the_tensors():
-    block = graphs.read(V1["paper"], "stage2_block1")
+    block = graphs.read(net("v1 paper"), "stage2_block1")
     assert block.shape == (32, 32, 16)
     assert [box.shape for box in block.main] == [(16, 16, 32)] * 7
     [skip] = block.sides
@@ -105,15 +101,18 @@ def test_shapes_are_those_of_the_tensors():
 
 
 def test_the_alt_text_says_what_the_block_does():
-    assert graphs.read(V1["standard"], "stage2_block1").alt == (
+    assert graphs.read(net("v1"), "stage2_block1").alt == (
         "Block stage2_block1, 32x32x16 to 16x16x32: 3x3 convolution with stride 2 to 16x16x32, "
         "BN, ReLU, 3x3 convolution, BN; the skip, from the input, goes through a 1x1 convolution "
         "with stride 2 to 16x16x32 and BN; both are added; ReLU."
     )
-    assert graphs.read(PLAIN, "stage1_block1").alt.endswith("BN, ReLU; no skip.")
-    assert "the skip, from behind the first ReLU, goes" in graphs.read(V2, "stage2_block1").alt
+    assert graphs.read(net("plain"), "stage1_block1").alt.endswith("BN, ReLU; no skip.")
+    assert (
+        "the skip, from behind the first ReLU, goes"
+        in graphs.read(net("v2 paper"), "stage2_block1").alt
+    )
     assert "the skip, from the input, goes past unchanged; both are added." in (
-        graphs.read(V2, "stage2_block2").alt
+        graphs.read(net("v2 paper"), "stage2_block2").alt
     )
 
 
@@ -225,13 +224,13 @@ def test_a_prefix_ends_where_the_number_ends():
 
 def test_an_unknown_prefix_is_told_the_nearest():
     with pytest.raises(ValueError, match=r"stage9_block1'; the nearest: 'stage\d_block1'"):
-        graphs.read(V1["paper"], "stage9_block1")
+        graphs.read(net("v1 paper"), "stage9_block1")
     with pytest.raises(ValueError, match=r"'stage3_block1'; the nearest: 'conv3_block1'"):
-        graphs.read(RESNET50, "stage3_block1")
+        graphs.read(net("resnet50"), "stage3_block1")
     with pytest.raises(ValueError, match="Keras has named all layers; leave `name` out"):
         graphs.read(model(BY_HAND["layers"]), "block")
     with pytest.raises(ValueError, match="one printable line"):
-        graphs.read(PLAIN, 3)
+        graphs.read(net("plain"), 3)
 
 
 # Other graphs: drawn as they are, or refused.
@@ -364,7 +363,7 @@ def rows(network):
 
 
 def test_a_network_is_read_by_stages():
-    network = graphs.read(V1["standard"])
+    network = graphs.read(net("v1"))
     assert rows(network) == [
         ("stem", 0, (32, 32, 16)),
         ("stage1", 3, (32, 32, 16)),
@@ -377,25 +376,25 @@ def test_a_network_is_read_by_stages():
         "identity block",
         "identity block",
     ]
-    assert [row.blocks for row in graphs.read(RESNET50).rows] == [0, 3, 4, 6, 3, 0]
-    assert graphs.essentials(graphs.read(RESNET50).rows[0].units[0]) == (
+    assert [row.blocks for row in graphs.read(net("resnet50")).rows] == [0, 3, 4, 6, 3, 0]
+    assert graphs.essentials(graphs.read(net("resnet50")).rows[0].units[0]) == (
         "conv 7x7, 64, /2",
         "max pooling 3x3, /2",
     )
 
 
 def test_the_alt_text_of_a_network_tells_its_blocks_and_skips():
-    alt = graphs.read(V1["standard"]).alt
+    alt = graphs.read(net("v1")).alt
     assert alt.startswith("ResNet20v1 by stages, input 32x32x3: stem: conv 3x3, 16, to 32x32x16; ")
     assert (
         "stage2: 1 block of conv 3x3, 32, /2 and conv 3x3, 32 with a skip through conv 1x1, 32, "
         "/2, BN, then 2 blocks of conv 3x3, 32 and conv 3x3, 32 with an identity skip, to 16x16x32"
     ) in alt
-    assert "3 blocks of conv 3x3, 16 and conv 3x3, 16 with no skip" in graphs.read(PLAIN).alt
+    assert "3 blocks of conv 3x3, 16 and conv 3x3, 16 with no skip" in graphs.read(net("plain")).alt
 
 
 def test_a_stage_is_a_network_and_a_single_block_is_none():
-    stage = graphs.read(RESNET50, "conv4")
+    stage = graphs.read(net("resnet50"), "conv4")
     assert rows(stage) == [("stage3", 6, (14, 14, 1024))]
     assert stage.shape == (28, 28, 512)
     inputs = keras.Input((8, 8, 16))
