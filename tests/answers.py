@@ -9,7 +9,7 @@ MODULES = [importlib.import_module(f"tasks{number:02}") for number in range(8)]
 # RIGHT: {name: [right answer, another right one in another form, …]}
 # WRONG: {name: [(wrong answer, words of its diagnosis), …]}
 # STUBS: {name: what the untouched stub hands to the check}, where that is not `...`
-# SLOW: names whose answers take more than four seconds to judge
+# SLOW: names whose answers, taken together, need more than five seconds to judge
 RIGHT = {name: answers for module in MODULES for name, answers in module.RIGHT.items()}
 WRONG = {name: answers for module in MODULES for name, answers in module.WRONG.items()}
 STUBS = {name: answer for module in MODULES for name, answer in module.STUBS.items()}

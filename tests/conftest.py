@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,9 @@ gc.set_threshold(50_000, 20, 20)
 LONGEST = ("test_zoo", "test_notebooks", "07_fair_comparisons", "06_full_training", "test_tasks")
 LONGEST += ("03_cifar_resnet_v1", "01_skip_connections", "04_cifar_resnet_v2")
 LONGEST += ("05_resnet50_comparison",)
-LONGEST += ("02_identity_and_projection_blocks", "test_fit", "test_run", "test_exercises")
-LONGEST += ("test_shapes", "test_damage", "test_main", "test_fused_bn", "test_runtime")
+LONGEST += ("02_identity_and_projection_blocks", "test_exercises", "test_workshop", "test_cifar")
+LONGEST += ("test_imagenet", "test_odd_models", "test_blockprobes", "test_fit", "test_run")
+LONGEST += ("test_damage", "test_main", "test_callbacks", "test_fused_bn", "test_runtime")
 
 
 def pytest_collection_modifyitems(items):
@@ -32,6 +34,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if reason and item.get_closest_marker("images"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish(session):
+    """Switch tf.data's autotuning off.
+
+    Where an iterator is thrown away before its end, as where `fit` fails, TensorFlow 2.21 cancels
+    the thread that tunes it. Now and then that thread wakes before it is marked as cancelled, and
+    sleeps on for as long as the iterator has lived: up to a minute, which the process waits for.
+    """
+    if tf := sys.modules.get("tensorflow"):
+        iterate = tf.data.Dataset.__iter__
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        tf.data.Dataset.__iter__ = lambda dataset: iterate(dataset.with_options(options))
 
 
 def no_images():

@@ -317,4 +317,4 @@ STUBS = {
     "05-fault-stem": notebook05.faulty_stem,
     "05-project": lambda: ...,
 }
-SLOW = {"05-project"}
+SLOW = {"05-copy", "05-project"}

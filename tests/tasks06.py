@@ -257,4 +257,4 @@ STUBS = {
     "06-fault-schedule": schedule(lambda e, p, b: e),
     "06-curves": (..., ...),
 }
-SLOW = {"06-project"}
+SLOW = {"06-loop", "06-project"}

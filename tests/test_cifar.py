@@ -90,7 +90,7 @@ def test_v2_at_1001_layers_in_the_example_form_is_three_times_the_papers():
     assert round((n2 + (111 - 2) * (n3 - n2)) / 1e6, 2) == 30.35
 
 
-@pytest.mark.parametrize("depth", [20, 56, 110])
+@pytest.mark.parametrize("depth", [20, 56, pytest.param(110, marks=pytest.mark.slow)])
 def test_shortcuts_biases_and_bn_explain_the_differences_of_v1_exactly(depth):
     paper_form = parameters_by_kind(cifar.resnet_v1(SHAPE, depth, form="paper"))
     standard = parameters_by_kind(cifar.resnet_v1(SHAPE, depth, form="standard"))
@@ -112,7 +112,7 @@ def test_shortcuts_biases_and_bn_explain_the_differences_of_v1_exactly(depth):
     assert count.non_trainable == example["moving"] == 2 * channels
 
 
-@pytest.mark.parametrize("depth", [20, 56])
+@pytest.mark.parametrize("depth", [20, pytest.param(56, marks=pytest.mark.slow)])
 def test_a_plain_net_is_the_residual_one_less_its_shortcuts(depth):
     for form in cifar.FORMS_V1:
         plain = parameters_by_kind(cifar.plain_net(SHAPE, depth, form=form))

@@ -71,7 +71,10 @@ def relative(found, expected):
     return np.abs(found - expected).max() / np.abs(expected).max()
 
 
-@pytest.mark.parametrize("depth", BUILDERS)
+DEPTHS = [pytest.param(each, marks=[pytest.mark.slow] * (each > 100)) for each in BUILDERS]
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
 def test_parameters_and_multiply_adds_are_the_papers(depth):
     model = built(depth, "paper")
     row = paper.IMAGENET.row(depth)
@@ -80,7 +83,7 @@ def test_parameters_and_multiply_adds_are_the_papers(depth):
     assert round(rl.count_multiply_adds(model) / 1e9, 3) == row.giga_multiply_adds
 
 
-@pytest.mark.parametrize("depth", BUILDERS)
+@pytest.mark.parametrize("depth", DEPTHS)
 def test_the_depth_is_the_number_of_layers_with_weights(depth):
     model = built(depth, "paper")
     kernels = [layer for layer in model.layers if hasattr(layer, "kernel")]

@@ -13,7 +13,8 @@ BUILT = networks()
 BEFORE = json.loads(Path(__file__).with_name("networks.json").read_text())
 
 
-LARGE = {name for name in BUILT if name.startswith(("resnet101", "resnet152"))}
+LARGE = {name for name in BUILT if name.startswith(("resnet50", "resnet101", "resnet152"))}
+LARGE.remove("resnet50 applications")
 
 
 @pytest.mark.parametrize(
