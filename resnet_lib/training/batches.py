@@ -24,6 +24,8 @@ class Batches(keras.utils.PyDataset):
         epoch: zero-based epoch to begin with.
     """
 
+    by_place = False  # whether a batch holds places of images in place of these
+
     def __init__(
         self,
         split: Split,
@@ -72,8 +74,11 @@ class Batches(keras.utils.PyDataset):
 class Places(Batches):
     """The same batches, told by where they lie, for images that are on the device already.
 
-    A batch is ({"index", "top", "left"}: int32 (n,), "flip": bool (n,)}, labels): see `on_device`.
+    A batch is ({"index", "top", "left"}: int32 (n,), "flip": bool (n,)}, labels): see `on_device`,
+    and `jax_steps` for JAX.
     """
+
+    by_place = True
 
     def __getitem__(self, batch: int) -> tuple[dict, np.ndarray]:
         """Return where the windows of a batch lie, and its labels."""

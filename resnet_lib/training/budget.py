@@ -15,7 +15,9 @@ from .. import checks
 from ..datasets.base import Dataset
 from ..datasets.resize import resized
 from ..recipes import MOST_EPOCHS, ONE_CYCLE, Recipe
-from .fit import Job, unchanged
+from . import hosts
+from .devices import check_batches
+from .fit import Job
 from .machine import Execution, best_execution
 from .network import check_model, float32, with_preprocessing
 
@@ -80,13 +82,16 @@ def for_budget(
     checks.number("minutes", minutes, above=0, most=MOST_MINUTES)
     check_model(model, data, recipe)
     execution = execution or best_execution(data.train.images.nbytes)
+    check_batches(recipe, len(data.train), execution.devices)
     plans = (recipe.sizes,)
     if recipe.schedule == "one_cycle":
         plans = PLANS if _takes_any_size(model, data) else PLANS[:1]
     plans = [replace(recipe, sizes=sizes, **_normalize(recipe, sizes)) for sizes in plans]
     shares = sorted({share for plan in plans for _, share in plan.sizes})
     cost = measured(model, data, plans[-1], shares, execution, clock)
-    return longest(plans, cost, 60 * minutes, len(data.train))
+    # Each process has measured something else, and all must train alike.
+    plan = hosts.first_only(lambda: longest(plans, cost, 60 * minutes, len(data.train)).as_dict())
+    return Recipe.from_dict(plan)
 
 
 def _takes_any_size(model, data):
@@ -151,13 +156,15 @@ def measured(
     with tempfile.TemporaryDirectory() as folder:
         job = Job(model, data, recipe, execution)
         start, image = clock() - begun, {}
-        for share in shares:
-            first, image[share] = _step(job, share, clock)
-            start += first
-        checked = unchanged(data.validation.limit(min(512, len(data.validation))))
-        first, again = _seconds(lambda: job.trained.evaluate(checked, verbose=0), clock)
+        with job.spread():
+            for share in shares:
+                first, image[share] = _step(job, share, clock)
+                start += first
+            part = data.validation.limit(min(512, len(data.validation)))
+            checked = job.validation(part)
+            first, again = _seconds(lambda: job.trained.evaluate(checked, verbose=0), clock)
         _, saved = _seconds(lambda: job.trained.save(Path(folder, "model.keras")), clock)
-    each = again / len(checked.split)
+    each = again / len(part)
     tests = 3 if recipe.flip_test else 2
     return Cost(
         start=start + first + tests * each * len(data.test),
@@ -195,6 +202,7 @@ class _Timer(keras.callbacks.Callback):
         self.clock, self.seconds, self.before = clock, [], clock()
 
     def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])  # It may be on its way still.
         now = self.clock()
         self.seconds.append(now - self.before)
         self.before = now

@@ -35,11 +35,13 @@ class StepRate(keras.callbacks.Callback):
     Args:
         recipe: `resnet_lib.recipes.Recipe`.
         steps: steps in an epoch.
+        on_device: whether the device sets the rate of each step by itself (`jax_steps`). Then the
+            model, which would have to be waited for, is looked at where an epoch begins only.
     """
 
-    def __init__(self, recipe: "Recipe", steps: int):
+    def __init__(self, recipe: "Recipe", steps: int, *, on_device: bool = False):
         super().__init__()
-        self.recipe, self.steps = recipe, steps
+        self.recipe, self.steps, self.on_device = recipe, steps, on_device
         self.last, self.told = None, False
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -48,10 +50,14 @@ class StepRate(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Set the rate."""
+        if self.on_device and batch:
+            return
         if self.last is not None and not self.told:
             self._look(rate(self.model))
         self.last = self.recipe.rate(self.first + batch, self.steps)
         self.model.optimizer.learning_rate = self.last
+        if self.on_device:
+            self.last = self.recipe.rate(self.first + self.steps - 1, self.steps)
 
     def _look(self, found):
         if not math.isclose(found, self.last, rel_tol=1e-5):

@@ -5,8 +5,10 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,12 @@ from .. import records
 from ..datasets.base import Dataset, Split
 from ..datasets.resize import resized
 from . import callbacks as ours
+from . import devices, hosts
 from . import progress as display
 from .batches import Batches, Places, on_device
+from .copies import copied
 from .fused_bn import fuse
+from .jax_steps import feed_test, feed_training
 from .machine import Execution
 from .network import make_optimizer, prepared
 
@@ -52,18 +57,37 @@ class Job:
     execution: Execution
 
     def __post_init__(self):
-        recipe, images = self.recipe, self.data.train.images
-        self.final = prepared(self.model, recipe, images=images)
-        any_size = len(recipe.sizes) > 1
-        precision = self.execution.precision
-        self.trained = fuse(prepared(self.model, recipe, precision, images, any_size=any_size))
-        self.trained.compile(
-            optimizer=make_optimizer(recipe, precision),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=self.execution.jit_compile or keras.backend.backend() == "jax",
-            steps_per_execution=self.execution.steps_per_execution,
-        )
+        recipe, images, precision = self.recipe, self.data.train.images, self.execution.precision
+        on_jax = keras.backend.backend() == "jax"
+        jit_compile = self.execution.jit_compile or on_jax
+        self.fed = on_jax and self.execution != Execution(precision)
+        start = self._start()
+        self.final = prepared(start, recipe, images=images)
+        self.final.jit_compile = jit_compile  # Keras would choose by itself whether to use XLA.
+        any_size, several = len(recipe.sizes) > 1, self.execution.devices > 1
+        with self.spread():
+            self.trained = fuse(
+                prepared(start, recipe, precision, images, any_size=any_size, synchronized=several)
+            )
+            self.trained.compile(
+                optimizer=make_optimizer(recipe, precision),
+                loss="sparse_categorical_crossentropy",
+                metrics=["accuracy"],
+                jit_compile=jit_compile,
+                steps_per_execution=self.execution.steps_per_execution,
+            )
+
+    def _start(self):
+        """Return the network that all processes start with, that of process 0."""
+        if hosts.processes() == 1:
+            return self.model
+        start = copied(self.model)
+        start.set_weights(hosts.share_arrays(start.get_weights()))
+        return start
+
+    def spread(self) -> AbstractContextManager:
+        """Return the context in which Keras computes on all the devices of the execution."""
+        return devices.spread(self.execution.devices)
 
     def fit(
         self,
@@ -79,7 +103,7 @@ class Job:
         self.kept = record.setdefault("checkpoints", {"best": [], "last_epoch": []})
         done = len(self.history["loss"])
         if done:
-            ours.restore(self.trained, ours.backup_of(folder / BACKUP, done))
+            self._restore(done)
         self._save_progress()  # From here on, the folder can be told from others.
         epochs = done, self.record["epochs"]
         steps = math.ceil(len(self.data.train) / self.recipe.batch_size)
@@ -93,7 +117,7 @@ class Job:
         # What a callback of the user's changes at an epoch's end is backed up: the backup is later.
         callbacks = [*self._callbacks(steps, tensorboard), *further, self.backup, *shown]
         try:
-            with self.interruptible:
+            with self.interruptible, self.spread():
                 self._fit_phases(epochs, [self.interruptible, *callbacks])
         except KeyboardInterrupt:
             if self.interruptible.step is None:  # Nothing was learnt.
@@ -135,20 +159,35 @@ class Job:
         for first, last in phases(self.recipe, *epochs):
             if first > epochs[0] and self.recipe.ema is not None:
                 # At its end, Keras' fit has put the averages in the place of the weights.
-                ours.restore(self.trained, ours.backup_of(self.folder / BACKUP, first))
+                self._restore(first)
             self._fit_phase(first, last, callbacks)
             if self.trained.stop_training:  # Keras' next fit would forget it.
                 break
+
+    def _restore(self, epochs):
+        """Put the backup of so many epochs into the copy that is trained."""
+        path = ours.backup_of(self.folder / BACKUP, epochs)
+        if hosts.processes() == 1:
+            ours.restore(self.trained, path)
+            return
+        with self.spread():
+            hosts.first_only(lambda: ours.restore(self.trained, path))
+            self.trained.optimizer.build(self.trained.trainable_variables)
+            variables = [*self.trained.variables, *self.trained.optimizer.variables]
+            arrays = hosts.share_arrays([keras.ops.convert_to_numpy(each) for each in variables])
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array)
 
     def _fit_phase(self, first, last, callbacks):
         """Fit the epochs of one image size."""
         split = resized(self.data.train, self.recipe.size(first))
         batches = self.batches(split, seed=self.record["seed"], epoch=first)
+        validation = self.validation(self.data.validation)
         self.trained.fit(
             batches,
             initial_epoch=first,
             epochs=last,
-            validation_data=unchanged(self.data.validation),
+            validation_data=validation,
             callbacks=[
                 *callbacks,
                 keras.callbacks.LambdaCallback(
@@ -162,21 +201,38 @@ class Job:
     def batches(self, split: Split, **order: int) -> Batches:
         """Return a split's batches as the recipe and the execution want them; `order`: see Batches.
 
-        With the images on the device, the training step then takes these batches and no others.
+        Where the images are on the device, or several steps are taken a call, the training step
+        then takes these batches and no others.
         """
-        recipe = self.recipe
-        kind = Places if self.execution.data_on_device else Batches
+        recipe, execution = self.recipe, self.execution
+        kind = Places if execution.data_on_device else Batches
         drawn = dict(augment=recipe.augment, flip=recipe.flip, padding=recipe.padding)
         batches = kind(split, recipe.batch_size, **drawn, **order)
-        if self.execution.data_on_device:
-            self._build(unchanged(self.data.validation))
+        if self.fed or execution.data_on_device:
+            self._build()
+        if self.fed:
+            rates = partial(recipe.rate, steps_per_epoch=len(batches))
+            feed_training(self.trained, batches, rates if recipe.by_step else None)
+        elif execution.data_on_device:
             on_device(self.trained, batches)
         return batches
 
-    def _build(self, batches):
+    def validation(self, split: Split) -> Batches:
+        """Return a split in batches for `evaluate`, which may then take these and no others."""
+        if not self.fed:
+            return unchanged(split, devices.even(256, len(split), self.execution.devices))
+        kind = Places if self.execution.data_on_device else Batches
+        batches = kind(split, 256, augment=False, shuffle=False)
+        feed_test(self.trained, batches)
+        return batches
+
+    def _build(self):
         """Build optimizer, loss and metrics with pictures, which the fitted batches are not."""
         self.trained.optimizer.build(self.trained.trainable_variables)
-        self.trained.evaluate(*batches[0], verbose=0)
+        some = np.arange(self.execution.devices) % len(self.data.validation)
+        images, labels = self.data.validation.images[some], self.data.validation.labels[some]
+        self.trained.test_function = None
+        self.trained.evaluate(images, labels, batch_size=len(some), verbose=0)
 
     def _callbacks(self, steps, tensorboard):
         """Keras' callbacks and ours. An epoch counts when its backup is whole, which comes last.
@@ -185,7 +241,7 @@ class Job:
         """
         recipe = self.recipe
         rate = (
-            ours.StepRate(recipe, steps)
+            ours.StepRate(recipe, steps, on_device=self.fed)
             if recipe.by_step
             else keras.callbacks.LearningRateScheduler(recipe.learning_rate)
         )
@@ -214,6 +270,12 @@ class Job:
 
     def finish(self) -> None:
         """Measure and save what was learnt; the best weights stay in the final model."""
+        hosts.first_only(self._finish)
+        if hosts.processes() > 1:
+            self.final.set_weights(hosts.share_arrays(self.final.get_weights()))
+            self.record |= hosts.shared(self.record)
+
+    def _finish(self):
         self.record["finished"] = now()
         self.record["results"] = self._results()
         del self.record["checkpoints"]  # It says what a resumed run goes on from, not what was.
@@ -289,9 +351,9 @@ def confusion(found: np.ndarray, split: Split, classes: int) -> list[list[int]]:
     return table.tolist()
 
 
-def unchanged(split: Split) -> Batches:
+def unchanged(split: Split, batch_size: int = 256) -> Batches:
     """Return a split in batches, in order and as it is."""
-    return Batches(split, 256, augment=False, shuffle=False)
+    return Batches(split, batch_size, augment=False, shuffle=False)
 
 
 def now() -> str:

@@ -1,12 +1,15 @@
 """How a training step is run on this machine: what changes its speed and not what it computes.
 
-On a GPU: mixed precision, XLA, the images on the device, several steps a call. On a CPU: a step a
-call, without XLA, and convolutions in bfloat16 where the CPU has instructions for it.
+On a GPU or TPU: mixed precision, XLA, the images on the device, many steps a call. On a CPU: a step
+a call, and with TensorFlow no XLA, and convolutions in bfloat16 where the CPU has instructions for
+it.
 `benchmarks/train_step.py` compares these on the machine at hand.
 """
 
 import os
 import platform
+import re
+import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -30,71 +33,143 @@ class Execution:
         precision: "float32", or "mixed_bfloat16" or "mixed_float16": 16-bit convolutions, with
             weights, batch normalisation's statistics, the softmax and the loss in float32.
         jit_compile: whether XLA compiles the step. Under JAX it always does.
-        steps_per_execution: steps between two returns to Python. The learning rate changes, and
-            a loss that is not a number is seen, as often.
+        steps_per_execution: steps between two returns to Python. A loss that is not a number and an
+            interrupt are seen as often; so does, with TensorFlow, the learning rate change.
         data_on_device: whether the training images lie in the device's memory as a whole and are
-            cropped and flipped there; TensorFlow only.
+            cropped and flipped there; TensorFlow and JAX only.
+        devices: how many devices share each batch. TensorFlow then takes plain steps: without XLA,
+            one a call, the images from the host.
 
     Raises:
-        ValueError: if the precision is not one of the three, or a step count is below 1.
+        ValueError: if the precision is not one of the three, a count is below 1, or the backend or
+            the card cannot do what is asked for.
     """
 
     precision: str = "float32"
     jit_compile: bool = False
     steps_per_execution: int = 1
     data_on_device: bool = False
+    devices: int = 1
 
     def __post_init__(self):
         """Refuse what would only fail in training."""
         checks.choice("precision", self.precision, PRECISIONS)
         checks.count("steps_per_execution", self.steps_per_execution)
-        if self.data_on_device and keras.backend.backend() != "tensorflow":
+        checks.count("devices", self.devices)
+        backend = keras.backend.backend()
+        if self.data_on_device and backend not in ("tensorflow", "jax"):
             raise ValueError(
-                "Expected `data_on_device` to be False, for it needs the TensorFlow backend. "
-                f"Received: True with {keras.backend.backend()}"
+                "Expected `data_on_device` to be False, for it needs TensorFlow or JAX. "
+                f"Received: True with {backend}"
             )
+        if backend == "tensorflow":
+            self._check_tensorflow()
+
+    def _check_tensorflow(self):
+        if self.devices > 1 and (
+            self.jit_compile or self.data_on_device or self.steps_per_execution > 1
+        ):
+            raise ValueError(
+                f"Expected plain steps for {self.devices} devices with TensorFlow: jit_compile and "
+                f"data_on_device False, steps_per_execution 1. Received: {self}"
+            )
+        if self.jit_compile and (told := without_xla()):
+            raise ValueError(f"Expected jit_compile=False. Received: True. {told}")
 
     def as_dict(self) -> dict[str, str | int | bool]:
         """Return the settings as a dict that JSON can hold."""
         return asdict(self)
 
 
-def best_execution(image_bytes: int = 0) -> Execution:
+def best_execution(image_bytes: int = 0, devices: int = 1) -> Execution:
     """Return the settings that suit this machine.
 
     Args:
-        image_bytes: size of the training images, which go onto a GPU up to 2 GiB.
+        image_bytes: size of the training images, which go onto a device up to 2 GiB.
+        devices: how many devices share each batch.
 
     Returns:
-        Execution. With a GPU: XLA, 16 steps a call, and bfloat16 where the card computes in it
-        (compute capability 8.0 or more), else float16 where it has units for it (7.0), else
-        float32. Without one: plain steps, in bfloat16 where the CPU computes in it and oneDNN is
-        free to, else float32. Several GPUs and other backends than TensorFlow: plain steps in
-        float32.
+        Execution. With a GPU or TPU: XLA, 16 steps a call, and bfloat16 where the card computes in
+        it (compute capability 8.0 or more), else float16 where it has units for it (7.0), else
+        float32. Without one: plain steps, in bfloat16 where TensorFlow computes in it on this CPU
+        and oneDNN is free to, else float32. With several devices, TensorFlow takes plain steps; so
+        it does, and says why, on a card for which it was not built. Other backends than TensorFlow
+        and JAX: plain steps in float32.
     """
-    if keras.backend.backend() != "tensorflow":
-        return Execution()
-    capabilities = gpu_capabilities()
-    if not capabilities:
-        return Execution("mixed_bfloat16" if cpu_has_bfloat16() else "float32")
-    if len(capabilities) > 1:
-        return Execution()
-    [(major, _)] = capabilities
-    precision = "mixed_bfloat16" if major >= 8 else "mixed_float16" if major >= 7 else "float32"
+    backend = keras.backend.backend()
+    if backend not in ("tensorflow", "jax"):
+        return Execution(devices=devices)
+    precisions = _jax_precisions() if backend == "jax" else _tensorflow_precisions()
+    if not precisions:
+        fast = backend == "tensorflow" and cpu_has_bfloat16()
+        return Execution("mixed_bfloat16" if fast else "float32", devices=devices)
+    precision = precisions[0]
+    if backend == "tensorflow":
+        told = without_xla()
+        if told:
+            warnings.warn(told, stacklevel=2)
+        if told or devices > 1:
+            return Execution(precision, devices=devices)
     return Execution(
         precision,
         jit_compile=True,
         steps_per_execution=16,
         data_on_device=image_bytes <= ON_DEVICE_BYTES,
+        devices=devices,
     )
 
 
+def _tensorflow_precisions():
+    """Return in which precision each GPU is fastest."""
+    return [_precision(major) for major, _ in gpu_capabilities()]
+
+
+def _jax_precisions():
+    """Return in which precision each accelerator is fastest."""
+    import jax
+
+    found = [device for device in jax.devices() if device.platform != "cpu"]
+    return [_jax_precision(device) for device in found]
+
+
+def _jax_precision(device):
+    if device.platform == "tpu":
+        return "mixed_bfloat16"
+    capability = re.match(r"(\d+)\.", str(getattr(device, "compute_capability", "")))
+    return _precision(int(capability[1]) if capability else 0)
+
+
+def _precision(major):
+    return "mixed_bfloat16" if major >= 8 else "mixed_float16" if major >= 7 else "float32"
+
+
 def gpu_capabilities() -> list[tuple[int, int]]:
-    """Return the (major, minor) compute capability of each GPU; (0, 0) where it is not told."""
+    """Return TensorFlow's GPUs' (major, minor) compute capability; (0, 0) where it is not told."""
     import tensorflow as tf
 
     details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return [detail.get("compute_capability", (0, 0)) for detail in details]
+
+
+def without_xla() -> str:
+    """Return why TensorFlow must not use XLA on this machine's GPUs, and what to do; "" if it may.
+
+    For cards of a later generation than it was built for TensorFlow has no binaries, and XLA's
+    compiler ends the process (tensorflow issues 89272 and 111958).
+    """
+    import tensorflow as tf
+
+    built = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", [])
+    majors = [int(re.search(r"_(\d+)\d$", each)[1]) for each in built]
+    later = [each for each in gpu_capabilities() if majors and each[0] > max(majors)]
+    if not later:
+        return ""
+    return (
+        f"TensorFlow {tf.__version__} was built for cards up to compute capability "
+        f"{max(majors)}.x, this one has {later[0][0]}.{later[0][1]}, and XLA would end the "
+        "process. JAX uses the card in full: .venv/bin/pip install -e '.[jax-cuda]', then "
+        "KERAS_BACKEND=jax."
+    )
 
 
 def cpu_has_bfloat16() -> bool:
@@ -120,12 +195,27 @@ def cpuinfo(field: str) -> str:
     return ""
 
 
+DETERMINISTIC_FLAG = "--xla_gpu_deterministic_ops=true"
+
+
 def make_deterministic() -> None:
-    """Make TensorFlow choose operations that give the same bits each time, for this process."""
-    if keras.backend.backend() == "tensorflow":
+    """Make the backend choose operations that give the same bits each time, for this process.
+
+    Raises:
+        ValueError: under JAX with a GPU, where only the environment can say so.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    elif backend == "jax" and _gpus(backend):
+        flags = os.environ.get("XLA_FLAGS", "")
+        if DETERMINISTIC_FLAG not in flags:
+            raise ValueError(
+                f"Expected {DETERMINISTIC_FLAG} in XLA_FLAGS, set before Python starts, for "
+                f"`deterministic` under JAX on a GPU. Received: {flags!r}"
+            )
 
 
 def environment() -> dict[str, object]:
@@ -145,6 +235,10 @@ def environment() -> dict[str, object]:
 
 
 def _gpus(backend):
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     if backend != "tensorflow":
         return None
     import tensorflow as tf

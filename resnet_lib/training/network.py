@@ -70,6 +70,7 @@ def prepared(
     images: np.ndarray | None = None,
     *,
     any_size: bool = False,
+    synchronized: bool = False,
 ) -> keras.Model:
     """Return a copy of `model` with the recipe's batch normalisation and weight decay.
 
@@ -81,6 +82,8 @@ def prepared(
         images: uint8 array (n, height, width, channels), the training images: with them, the copy
             is that of `with_preprocessing`.
         any_size: whether the copy takes images of any height and width.
+        synchronized: whether batch normalisation takes its statistics over all devices, where
+            TensorFlow must be told; JAX does so anyway.
 
     Returns:
         `keras.Model` with the weights of `model`.
@@ -98,6 +101,8 @@ def prepared(
         if isinstance(layer, keras.layers.BatchNormalization):
             wanted = {"momentum": recipe.bn_momentum, "epsilon": recipe.bn_epsilon}
             config |= {name: value for name, value in wanted.items() if value is not None}
+            if synchronized and keras.backend.backend() == "tensorflow":
+                config["synchronized"] = True
         if recipe.weight_decay is not None:
             factor = recipe.weight_decay.l2
             l2 = keras.regularizers.L2(factor) if factor else None

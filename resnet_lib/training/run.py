@@ -11,7 +11,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from ..datasets.base import Dataset
 from ..inspection import count_parameters
 from ..recipes import ONE_CYCLE, Recipe
 from . import callbacks as ours
+from . import devices as spreading
+from . import hosts
 from .architecture import architecture
 from .fit import BACKUP, BEST, PROGRESS, Job, best_epoch, check_tensorboard, now
 from .machine import Execution, best_execution, environment, make_deterministic
@@ -44,6 +46,7 @@ def train(
     seed: int = 0,
     deterministic: bool = False,
     execution: Execution | None = None,
+    devices: int | str | None = None,
     progress: bool = True,
     tensorboard: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -72,6 +75,10 @@ def train(
         deterministic: two runs on one machine have the same bits, at some cost. For the whole
             process, and not to be undone in it.
         execution: `resnet_lib.training.Execution`; None: what suits this machine.
+        devices: how many of this machine's devices share each batch, or "all", those of all hosts
+            that were joined (`resnet_lib.training.join_hosts`). What is computed is the same: batch
+            size and learning rate stay the recipe's, and batch normalisation's statistics are those
+            of the whole batch. None: as `execution` says, else one.
         progress: in a notebook, a figure that grows; in a terminal, a bar with the time left;
             elsewhere a line an epoch. False: none.
         tensorboard: whether TensorBoard's files are written into the run folder as well.
@@ -119,7 +126,7 @@ def train(
     out = None if out is None else checks.path("out", out)
     if tensorboard:
         check_tensorboard(out)
-    execution = execution or best_execution(data.train.images.nbytes)
+    execution = _checked_execution(execution, devices, data, recipe)
     if deterministic:
         make_deterministic()
     record = _describe(model, data, recipe, execution) | {
@@ -131,24 +138,59 @@ def train(
         "history": {name: [] for name in ours.Recorder.NAMES},
     }
     _check_notes(record)
+    hosts.agree("recipe", recipe.as_dict())
+    hosts.agree("data", data.sha256)
     job = Job(model, data, recipe, execution)
-    with _run_folder(out, resume) as folder:
-        if resume:
-            record = _resumed(record, folder)
-            if "results" in record:  # It has come as far as is asked for.
-                run = records.Run(record, folder)
-                run.model = run.load_model()
-                return run
+    with ExitStack() as stack:
+        place, record = hosts.first_only(lambda: _begun(stack, out, resume, record))
+        kept = None if out is None else Path(place)
+        if "results" in record:  # It has come as far as is asked for.
+            return _finished(record, kept, job)
+        folder = Path(place if hosts.is_first() else stack.enter_context(_run_folder(None, False)))
         try:
-            job.fit(record, folder, callbacks, progress=progress, tensorboard=tensorboard)
+            job.fit(
+                record,
+                folder,
+                callbacks,
+                progress=progress and hosts.is_first(),
+                tensorboard=tensorboard,
+            )
             job.finish()
         except BaseException as error:
             if out is not None and ours.backups(folder / BACKUP):
-                error.add_note(f"{folder} holds what was learnt before. {GO_ON}")
+                error.add_note(f"{kept} holds what was learnt before. {GO_ON}")
             raise
-    if out is not None and record.get("stopped", "").startswith("by hand"):
-        print(f"{folder} holds what was learnt. {GO_ON}", file=sys.stderr)
-    return records.Run(record, None if out is None else folder, job.final)
+    if kept is not None and record.get("stopped", "").startswith("by hand") and hosts.is_first():
+        print(f"{kept} holds what was learnt. {GO_ON}", file=sys.stderr)
+    return records.Run(record, kept, job.final)
+
+
+def _begun(stack, out, resume, record):
+    """Return the run's folder, which stays locked as long as the stack, and its record as it is."""
+    folder = stack.enter_context(_run_folder(out, resume))
+    return str(folder), _resumed(record, folder) if resume else record
+
+
+def _finished(record, folder, job):
+    """Return a run that has ended before, on all processes with its model."""
+    run = records.Run(record, folder)
+    if hosts.processes() == 1:
+        run.model = run.load_model()
+        return run
+    hosts.first_only(lambda: job.final.set_weights(run.load_model().get_weights()))
+    job.final.set_weights(hosts.share_arrays(job.final.get_weights()))
+    return records.Run(record, folder, job.final)
+
+
+def _checked_execution(execution, devices, data, recipe):
+    """Return how steps are run, on how many devices; refuse what these cannot do."""
+    if devices is None and execution is not None:
+        devices = execution.devices
+    devices = spreading.checked(devices, hosts.processes())
+    if execution is None:
+        execution = best_execution(data.train.images.nbytes, devices)
+    spreading.check_batches(recipe, len(data.train), devices)
+    return replace(execution, devices=devices)
 
 
 def _check_notes(record):
