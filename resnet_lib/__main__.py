@@ -5,16 +5,30 @@ Nothing here imports Keras before a network is trained, which takes seconds.
 
 import argparse
 import json
+import os
 import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 
 from . import checks, runtime
 
 # As Python spells what JSON spells otherwise.
 PYTHONS = {"True": True, "False": False, "None": None}
 EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
+
+# What a command that trains ends with, beside 0; a cluster may start it again after these two.
+TERMINATED = os.EX_TEMPFAIL  # 75
+LEFT_ALONE = os.EX_UNAVAILABLE  # 69
+EXIT_CODES = (
+    "exit codes: 0: done. 1: the run ended early, by itself. 2: something was refused, or failed. "
+    f"130: Ctrl-C; what was learnt is kept. {TERMINATED}: SIGTERM; the last finished epoch is "
+    f"kept. {LEFT_ALONE}: another process of the run is gone. After the last three, the same "
+    "command with --resume goes on."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,14 +39,80 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = [argument for argument in arguments if argument != "--resume"]
         options.command = shlex.join(["python", "-m", "resnet_lib", *again])
         return options.run(options)
-    except EXPECTED as error:
-        print(_told("resnet_lib", error, error), file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stop:
+        if stop.args == (signal.SIGTERM,):
+            return _terminated(options)
         print(_told("\nresnet_lib", "stopped", stop), file=sys.stderr)
         return 130
+    except Exception as error:
+        if told := _left_alone(error):
+            return _leave(told, LEFT_ALONE, seconds=0)
+        if not isinstance(error, EXPECTED):
+            raise
+        return _leave(_told("resnet_lib", error, error), 2, seconds=10)
     finally:
         runtime.say(end="")  # What argparse has printed may still be on its way.
+
+
+def _hosts():
+    """Return the module `hosts` where there are several processes, else None; import nothing."""
+    hosts = sys.modules.get("resnet_lib.training.hosts")
+    return hosts if hosts and hosts.processes() > 1 else None
+
+
+def _is_first():
+    return not _hosts() or _hosts().is_first()
+
+
+def _left_alone(error):
+    """Return what to say, if an error tells that another process is gone; else None."""
+    hosts = sys.modules.get("resnet_lib.training.hosts")
+    told = hosts and hosts.lost(error)
+    return told and f"resnet_lib: {told}"
+
+
+def _leave(told, code, seconds):
+    """Say why, and return the exit code; of several processes, end this one after some seconds.
+
+    At its end JAX waits for the others, which may wait in a step for this one.
+    """
+    print(told, file=sys.stderr, flush=True)
+    if _hosts():
+        runtime.say(end="")
+        last = threading.Timer(seconds, os._exit, [code])
+        last.daemon = True
+        last.start()
+    return code
+
+
+@contextmanager
+def _in_order():
+    """Have SIGTERM end what runs here as Ctrl-C does, unless it is ignored."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt(number)
+
+    usual = signal.getsignal(signal.SIGTERM)
+    if usual != signal.SIG_DFL or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+def _terminated(options):
+    """Say what SIGTERM has left, and how to go on."""
+    from .records import CHECKPOINTS
+
+    kept = any((options.out / CHECKPOINTS).glob("*/epoch-*.weights.h5"))
+    left = f"{options.out} holds the epochs that were finished" if kept else "no epoch was finished"
+    told = f"resnet_lib: stopped by SIGTERM; {left}. To go on: {options.command} --resume"
+    if _is_first():
+        print(told, file=sys.stderr, flush=True)
+    return TERMINATED
 
 
 def _told(who, what, error):
@@ -66,7 +146,9 @@ def _parser():
         "--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="say what runs here"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    train = commands.add_parser("train", help="train a network and keep the run in a folder")
+    train = commands.add_parser(
+        "train", help="train a network and keep the run in a folder", epilog=EXIT_CODES
+    )
     train.set_defaults(run=_train)
     _add_training_options(train)
     shown = commands.add_parser("records", help="list the runs that the library has, or yours")
@@ -129,11 +211,36 @@ def _add_training_options(train):
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         help="default: what is fastest on this machine",
     )
+    add(
+        "--devices",
+        type=_devices,
+        metavar="N|all",
+        help="how many devices share each batch, all: those of all hosts; default: 1, with several "
+        "processes all",
+    )
+    add(
+        "--join",
+        action="store_true",
+        help="train together with the other processes of this job: JAX finds them on Slurm and on "
+        "TPU pods; where the environment has KERAS_DISTRIBUTION_*, these say it, without --join",
+    )
     add("--size", type=int, metavar="N", help="reduce the images to NxN pixels")
     add("--limit", type=int, metavar="N", help="train on the first N images only")
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     add("--deterministic", action="store_true", help="the same bits each time, on one machine")
     add("--tensorboard", action="store_true", help="write TensorBoard's files into FOLDER as well")
+
+
+def _devices(text):
+    """Return "all" or a number of devices."""
+    if text == "all":
+        return text
+    try:
+        return checks.count("--devices", int(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"Expected a number of devices, or all. Received: {text!r}"
+        ) from None
 
 
 def _assignment(text):
@@ -186,6 +293,11 @@ def _forgotten(paths):
 
 
 def _train(options):
+    with _in_order():
+        return _trained(options)
+
+
+def _trained(options):
     from dataclasses import replace
 
     # What can be refused is refused before Keras is imported, or at least before the data is read.
@@ -201,7 +313,14 @@ def _train(options):
 
     from . import datasets, models, records
     from .datasets.resize import shrunk
-    from .training import best_execution, train
+    from .training import best_execution, hosts, train
+    from .training.devices import checked
+
+    if options.join or hosts.is_cluster():
+        hosts.join_hosts()
+    if options.devices is None and hosts.processes() > 1:
+        options.devices = "all"
+    devices = checked(options.devices, hosts.processes())
 
     builder, depth = models.parse_model_id(options.model, options.block)
     form = options.form or _form(builder, options.recipe)
@@ -214,7 +333,7 @@ def _train(options):
     shape = (data.image_shape, data.num_classes)
     chosen = {"form": form, "block": options.block, "dropout": options.dropout}
     model = models.build(options.model, *shape, **chosen)
-    execution = best_execution(data.train.images.nbytes)
+    execution = best_execution(data.train.images.nbytes, devices)
     if options.precision is not None:
         execution = replace(execution, precision=options.precision)
     run = train(
@@ -227,16 +346,21 @@ def _train(options):
         seed=options.seed,
         deterministic=options.deterministic,
         execution=execution,
+        devices=options.devices,
         tensorboard=options.tensorboard,
         notes={name: value for name, value in chosen.items() if value is not None}
         | {"command": options.command},
     )
-    runtime.say(f"{run}", f"{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
     stopped = run.record.get("stopped", "")
+    if stopped.startswith("by SIGTERM"):
+        return _terminated(options)
+    done, planned = len(run.history["loss"]), run.record["recipe"]["epochs"]
+    if not hosts.is_first():
+        return 1 if stopped else 0
+    runtime.say(f"{run}", f"{run.folder}: {records.RECORD}, {records.MODEL}, checkpoints")
     if stopped.startswith("by hand"):
         runtime.say(f"To go on: {options.command} --resume")
         return 130
-    done, planned = len(run.history["loss"]), run.record["recipe"]["epochs"]
     if not stopped and done < planned:
         runtime.say(
             f"{done} of the recipe's {planned} epochs are done. To go on, the same command with "
@@ -272,15 +396,19 @@ def _asked(options, depth=None):
 def _recipe(options, model, data, depth, execution):
     """Return the recipe that is asked for, or the one that a run to be resumed was started with."""
     from . import recipes, records
-    from .training import for_budget
+    from .training import for_budget, hosts
     from .training.fit import PROGRESS
 
     recipe = _asked(options, depth)
     if options.minutes is None:
         return recipe
     started = options.out / PROGRESS
-    if options.resume and started.is_file():  # Measured anew, it would be another recipe.
-        return recipes.Recipe.from_dict(records.load(started).record["recipe"])
+    if options.resume:  # Measured anew, it would be another recipe.
+        found = hosts.first_only(
+            lambda: records.load(started).record["recipe"] if started.is_file() else None
+        )
+        if found is not None:
+            return recipes.Recipe.from_dict(found)
     recipe = for_budget(options.minutes, model, data, recipe, execution=execution)
     runtime.say(f"{recipe.epochs} epochs fit into {options.minutes:g} minutes")
     return recipe

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from .. import records
+from .. import records, runtime
+from . import hosts
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -98,45 +99,77 @@ class Seeds(keras.callbacks.Callback):
 
 
 class Interruptible(keras.callbacks.Callback):
-    """Ends training between two steps when Ctrl-C or a notebook's stop button asks for it.
+    """Ends training between two steps when Ctrl-C, a notebook's stop button or SIGTERM asks for it.
 
-    As a context manager it takes the interrupt, which else could come while a file is written; the
+    As a context manager it takes both signals, which else could come while a file is written. A
     second one has its usual effect, at once, and so has the first before any step is done. Where
-    interrupts are ignored (nohup), so they stay.
+    they are ignored (nohup), so they stay.
+
+    Several processes all end at the same step, whichever of them is asked: JAX takes SIGTERM then
+    and hands it on, and Ctrl-C becomes SIGTERM.
 
     Attributes:
         step: how many steps of the epoch are done; None before the first of the run.
+
+    Raises:
+        KeyboardInterrupt: where it ends, with the signal's number.
     """
 
-    TOLD = (
-        "\nThe run ends after this step; what was learnt is measured and kept. "
-        "A second interrupt ends it at once."
-    )
+    TOLD = "\nThe run ends after this step; {kept}. A second {signal} ends it at once."
 
     def __enter__(self):
-        self.asked, self.step, self.usual = False, None, signal.getsignal(signal.SIGINT)
+        self.asked, self.step, self.usual = None, None, {}
+        self.together = hosts.processes() > 1
         # Python lets only the main thread set a handler.
-        self.takes = callable(self.usual) and threading.current_thread() is threading.main_thread()
+        self.takes = threading.current_thread() is threading.main_thread()
         if self.takes:
-            signal.signal(signal.SIGINT, self.ask)
+            self._take(signal.SIGINT)
+            if not self.together:  # Else JAX has taken it.
+                self._take(signal.SIGTERM)
         return self
 
+    def _take(self, number):
+        usual = signal.getsignal(number)
+        if callable(usual) or (number == signal.SIGTERM and usual == signal.SIG_DFL):
+            self.usual[number] = usual
+            signal.signal(number, self.ask)
+
     def __exit__(self, *error):
-        if self.takes:
-            signal.signal(signal.SIGINT, self.usual)
+        for number, usual in self.usual.items():
+            signal.signal(number, usual)
 
     def ask(self, number, frame):
-        """Note an interrupt and say so; hand the second one on, and one before the first step."""
+        """Note a signal and say so; hand the second one on, and one before the first step."""
         if self.asked or self.step is None:
-            self.usual(number, frame)
-        self.asked = True
+            self._hand_on(number, frame)
+            return
+        self.asked = signal.SIGTERM if self.together else number
+        name = "interrupt" if number == signal.SIGINT else "SIGTERM"
+        kept = "what was learnt is measured and kept"
+        if keeps_only_epochs(KeyboardInterrupt(self.asked)):
+            kept = "the epochs that are finished are kept"
         with suppress(OSError, ValueError):  # A closed terminal has nothing to be told.
-            print(self.TOLD, file=sys.stderr, flush=True)
+            print(self.TOLD.format(kept=kept, signal=name), file=sys.stderr, flush=True)
+        if self.together:
+            signal.raise_signal(signal.SIGTERM)
+
+    def _hand_on(self, number, frame):
+        usual = self.usual[number]
+        signal.signal(number, usual)
+        if callable(usual):
+            usual(number, frame)
+        else:
+            signal.raise_signal(number)
 
     def on_train_batch_begin(self, batch, logs=None):
         """End here, if that was asked for."""
-        if self.asked:
-            raise KeyboardInterrupt
+        if self.together and hosts.is_time_to_stop():
+            self.asked = signal.SIGTERM
+            if self.takes:  # From JAX, which has handed it on: the next one has its usual effect.
+                signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+            raise KeyboardInterrupt(signal.SIGTERM)
+        if self.asked and not self.together:
+            raise KeyboardInterrupt(self.asked)
 
     def on_train_batch_end(self, batch, logs=None):
         """Remember the step."""
@@ -145,6 +178,20 @@ class Interruptible(keras.callbacks.Callback):
     def on_test_batch_begin(self, batch, logs=None):
         """End here, if that was asked for."""
         self.on_train_batch_begin(batch)
+
+
+def was_terminated(stop: KeyboardInterrupt) -> bool:
+    """Say whether it was SIGTERM that ended a run."""
+    return stop.args == (signal.SIGTERM,)
+
+
+def keeps_only_epochs(stop: KeyboardInterrupt) -> bool:
+    """Say whether an interrupt ends a run with nothing but its finished epochs.
+
+    So does SIGTERM on the command line: a cluster that takes a machine away leaves no time for
+    measuring, and starts the command again.
+    """
+    return was_terminated(stop) and runtime.is_command_line()
 
 
 class InMemory(io.BytesIO):

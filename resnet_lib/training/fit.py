@@ -119,10 +119,10 @@ class Job:
         try:
             with self.interruptible, self.spread():
                 self._fit_phases(epochs, [self.interruptible, *callbacks])
-        except KeyboardInterrupt:
-            if self.interruptible.step is None:  # Nothing was learnt.
+        except KeyboardInterrupt as stop:
+            if self.interruptible.step is None or ours.keeps_only_epochs(stop):
                 raise
-            self._interrupted()
+            self._interrupted("by SIGTERM" if ours.was_terminated(stop) else "by hand")
         except Exception as error:
             self._failed(error)
         finally:
@@ -131,11 +131,11 @@ class Job:
         if self.trained.stop_training and len(self.history["loss"]) < self.record["epochs"]:
             self.record.setdefault("stopped", f"by a callback in epoch {len(self.history['loss'])}")
 
-    def _interrupted(self):
+    def _interrupted(self, how):
         done = len(self.history["loss"])
         if done > self.backup.epochs:  # It came between an epoch's end and its backup.
             self.backup.on_epoch_end(done - 1)
-        self.record["stopped"] = f"by hand in epoch {min(done + 1, self.record['epochs'])}"
+        self.record["stopped"] = f"{how} in epoch {min(done + 1, self.record['epochs'])}"
 
     def _failed(self, error):
         """End the run where the loss is not a number any more; else raise what says why."""

@@ -90,10 +90,10 @@ def train(
 
     Returns:
         `resnet_lib.records.Run`. Its model takes images of 0-255 and holds the weights with the
-        best validation accuracy. A run that was interrupted (Ctrl-C, a notebook's stop button)
-        returns as well, with what was learnt so far, and its record says under "stopped" where.
-        So does a run that a callback ends, and, with a warning, one whose loss is not a number any
-        more. A validation loss that is not a number is None in the record.
+        best validation accuracy. A run that was interrupted (Ctrl-C, a notebook's stop button,
+        SIGTERM) returns as well, with what was learnt so far, and its record says under "stopped"
+        where. So does a run that a callback ends, and, with a warning, one whose loss is not a
+        number any more. A validation loss that is not a number is None in the record.
 
     Raises:
         FileExistsError: if `out` exists, or is to be resumed and is no run's folder.
@@ -103,7 +103,9 @@ def train(
         TypeError: if `callbacks` holds anything but Keras callbacks, or `notes` what JSON cannot;
             ValueError for a number of the notes that JSON does not have, such as nan.
         FloatingPointError: if the loss is not a number in the first epoch: nothing was learnt.
-        KeyboardInterrupt: if it is interrupted before the first step.
+        KeyboardInterrupt: if it is interrupted before the first step; on the command line, by
+            SIGTERM at any step.
+        ConnectionError: if another of several processes is gone.
         MemoryError: if the device's memory does not suffice, with the batch size to try.
         OSError: if the disk is full; the last finished epoch stays, to be resumed. If a file to
             go on from is damaged, and there is none before it.
@@ -157,10 +159,13 @@ def train(
             )
             job.finish()
         except BaseException as error:
+            if told := hosts.lost(error):
+                raise hosts.LostError(told) from error
             if out is not None and ours.backups(folder / BACKUP):
                 error.add_note(f"{kept} holds what was learnt before. {GO_ON}")
             raise
-    if kept is not None and record.get("stopped", "").startswith("by hand") and hosts.is_first():
+    asked = record.get("stopped", "").startswith(("by hand", "by SIGTERM"))
+    if kept is not None and asked and hosts.is_first():
         print(f"{kept} holds what was learnt. {GO_ON}", file=sys.stderr)
     return records.Run(record, kept, job.final)
 
