@@ -121,6 +121,7 @@ RIGHT = {
 WRONG = {
     "01-he": [
         (0.083, "without a ReLU"),
+        (0.12, "rounded too far: three digits"),
         (2 / 144, "the variance of the weights. Asked"),
         (1 / 144, "a variance, and without the ReLU"),
         (0.354, "How many products are that?"),

@@ -49,6 +49,11 @@ def padded_only(picture, top, left, mirrored):
     return padded[:, ::-1] if mirrored else padded
 
 
+def of_32_pixels(picture, top, left, mirrored):
+    window = np.pad(picture, ((4, 4), (4, 4), (0, 0)))[top : top + 32, left : left + 32]
+    return window[:, ::-1] if mirrored else window
+
+
 # 06-loop
 
 
@@ -181,6 +186,7 @@ WRONG = {
         (cropped(mode="edge"), "repeats its edge. Asked for are zeros"),
         (cropped(pad=0), "reaches over the edge"),
         (padded_only, "no window is cut out of it"),
+        (of_32_pixels, "a fixed size, such as 32"),
         (cropped(size=1), "How far does a slice reach"),
         (lambda p, *_: p, "returns the picture as it came"),
         (cropped(pad=8), "row 4 and column 4 are the picture's first"),
@@ -219,7 +225,9 @@ WRONG = {
     "06-fault-schedule": [
         (schedule(lambda e, p, b: -(-p // b)), "those are the steps of one"),
         (schedule(lambda e, p, b: e * (p // b)), "In which direction do you round"),
-        (schedule(lambda e, p, b: e * p / b), "round up within an epoch"),
+        (schedule(lambda e, p, b: e * p / b), "Round up within an epoch"),
+        (schedule(lambda e, p, b: e * p // b), "Round up within an epoch"),
+        (schedule(lambda e, p, b: -(-e * p // b)), "Round up within an epoch"),
         (schedule(lambda e, p, b: e * p), "a step takes a batch, not a picture"),
         (schedule(lambda e, p, b: p), "counts the pictures of an epoch"),
         (schedule(lambda e, p, b: e * b), "multiplies epochs by the size of a batch"),

@@ -277,17 +277,38 @@ class Shell:
         self.cells.append(text)
 
 
+STANDS = f"{BLOCK}: your function stands in a cell already, to run or to change\n"
+
+
 def test_in_a_notebook_an_answer_comes_into_one_new_cell(file, said, process, monkeypatch):
     exercises.check(BLOCK, cell(MINE)["mine"])
     shell = Shell()
     monkeypatch.setattr(exercises, "_shell", lambda: shell)
     assert said(exercises.recall, BLOCK).endswith("stands in the next cell, to run or to change\n")
-    assert said(exercises.recall, BLOCK) == f"{BLOCK}: your function stands in a cell already\n"
+    assert said(exercises.recall, BLOCK) == STANDS
     (code,) = shell.cells
     assert code.endswith(f'rl.exercises.check("{BLOCK}", mine)')
     process()
     exercises.recall(BLOCK)
     assert len(shell.cells) == 2
+
+
+def test_a_restarted_kernel_makes_no_second_cell(file, said, process, monkeypatch, tmp_path):
+    exercises.check(BLOCK, cell(MINE)["mine"])
+    shell, path = Shell(), tmp_path / "mine.ipynb"
+    monkeypatch.setattr(exercises, "_shell", lambda: shell)
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    recall = {"source": [f'rl.exercises.recall("{BLOCK}")']}
+    for content in ("", "{}", json.dumps({"cells": [recall]})):  # Not saved yet, or without it.
+        path.write_text(content)
+        process()
+        assert said(exercises.recall, BLOCK).endswith("in the next cell, to run or to change\n")
+    (*_, code), before = shell.cells, len(shell.cells)
+    older = code.replace(kept.today(), "2020-01-01").splitlines(keepends=True)
+    path.write_text(json.dumps({"cells": [recall, {"source": older}]}))
+    process()
+    assert said(exercises.recall, BLOCK) == STANDS
+    assert len(shell.cells) == before == 3
 
 
 def test_a_right_answer_stays_right_and_the_newest_is_kept(file):

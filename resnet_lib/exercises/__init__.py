@@ -13,8 +13,11 @@ solutions stand in the notebooks, folded.
 """
 
 import difflib
+import json
+import os
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from . import kept, sources, tasks, values
@@ -131,8 +134,9 @@ def answer(name: str) -> Callable:
 def recall(name: str) -> None:
     """Show the reader's kept right answer in a new cell, to run or to change.
 
-    The cell checks the answer, after which `answer` returns it here as well. Outside a notebook the
-    code is printed. Without a kept answer the library's function is shown.
+    The cell checks the answer, after which `answer` returns it here as well. Where the notebook, as
+    it was last saved, has such a cell already, no other is made. Outside a notebook the code is
+    printed. Without a kept answer the library's function is shown.
 
     Args:
         name: name of an exercise whose answer is a function, such as "02-identity-block".
@@ -147,8 +151,8 @@ def recall(name: str) -> None:
         print(sources.defined(stand_in))
     elif (shell := _shell()) is None:
         print(code)
-    elif name in _recalled:
-        print(f"{name}: your function stands in a cell already")
+    elif name in _recalled or _stands_in_notebook(name):
+        print(f"{name}: your function stands in a cell already, to run or to change")
     else:
         _recalled.add(name)
         shell.set_next_input(code)
@@ -161,8 +165,26 @@ def _kept_code(name):
     lines, function = entry.get("source"), entry.get("name")
     if not isinstance(lines, list) or not isinstance(function, str) or not function.isidentifier():
         return None
-    head = f"# Your answer to {name}, kept on {entry.get('when')}."
+    head = f"{_head(name)} {entry.get('when')}."
     return "\n".join([head, *map(str, lines), "", f'rl.exercises.check("{name}", {function})'])
+
+
+def _head(name):
+    return f"# Your answer to {name}, kept on"
+
+
+def _stands_in_notebook(name):
+    """Say whether the notebook of this kernel, as it was last saved, has a cell of `recall`.
+
+    A kernel that has been restarted knows nothing of the cells that it has made before. Jupyter
+    tells it in JPY_SESSION_NAME where its notebook is.
+    """
+    try:
+        notebook = Path(os.environ.get("JPY_SESSION_NAME", "")).read_text(encoding="utf-8")
+        sources = ["".join(each["source"]) for each in json.loads(notebook)["cells"]]
+    except (OSError, ValueError, KeyError, TypeError):  # No notebook, or none that can be read.
+        return False
+    return any(source.startswith(_head(name)) for source in sources)
 
 
 def _shell():

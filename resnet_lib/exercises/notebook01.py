@@ -330,6 +330,10 @@ def judge_he(answer):
     answer = plain(answer)
     expect_number(answer)
     near = [number for number in (HE, *HE_MISTAKES) if abs(answer - number) < 0.01 * number]
+    if not near and abs(answer - HE) < 0.03 * HE:
+        raise Wrong(
+            f"received {described(answer)}. That is near, and rounded too far: three digits."
+        )
     otherwise = (
         "With n products in a sum and weights of standard deviation s, the mean square becomes "
         "n * s * s times as large, and the ReLU halves it. Set the result to 1."
@@ -454,8 +458,8 @@ EXERCISES = {
             "to x?",
             "dy/dx = dx/dx + dF/dx. The first is 1; the second is given, with its sign.",
         ),
-        why="the skip adds 1 to every block's gradient, so the product over many blocks does not "
-        "vanish only because the branches' gradients are small.",
+        why="the skip adds 1 to every block's gradient, so small gradients of the branches alone "
+        "do not make the product over many blocks vanish.",
     ),
     "01-fault-skip": Exercise(
         judge_skip_fault,

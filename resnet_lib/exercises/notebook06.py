@@ -731,7 +731,10 @@ def _window(function, *crop):
     text = f"for {where} your function returned the shape {array.shape}. Expected: that of the "
     text += f"picture, {_CROP_PICTURE.shape}."
     if array.shape[0] > _CROP_PICTURE.shape[0] + 7:
-        raise Wrong(f"{text} The picture is padded, but no window is cut out of it.")
+        raise Wrong(
+            f"{text} Either the picture is padded and no window is cut out of it, or the window "
+            "has a fixed size, such as 32, in place of the picture's own height and width."
+        )
     if np.prod(array.shape) < _CROP_PICTURE.size:
         raise Wrong(
             f"{text} The window reaches over the edge: of the picture that is not padded, or is "
@@ -1012,6 +1015,10 @@ def _judge_losses(value, right):
 
 _RUNS_OF_FAULT = ((5, 1000, 32), (12, 45_000, 128))
 _STARTS, _PARTS_OF_RUN = 0.1, (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 1)
+_ROUNDED_OVER_THE_RUN = (
+    "the rate is at zero a little before the end: each epoch ends with a smaller batch, which is "
+    "a step, too. Round up within an epoch, then multiply."
+)
 _FAULT_STEPS = (
     (
         lambda e, p, b: -(-p // b),
@@ -1022,7 +1029,9 @@ _FAULT_STEPS = (
         "the rate is at zero a little before the end: the last batch of an epoch, which is "
         "smaller, is a step, too. In which direction do you round?",
     ),
-    (lambda e, p, b: e * p / b, "the run ends on a whole step: round up within an epoch."),
+    (lambda e, p, b: e * p / b, _ROUNDED_OVER_THE_RUN),
+    (lambda e, p, b: e * p // b, _ROUNDED_OVER_THE_RUN),
+    (lambda e, p, b: -(-e * p // b), _ROUNDED_OVER_THE_RUN),
     (
         lambda e, p, b: e * p,
         "the rate has hardly fallen when the run ends: a step takes a batch, not a picture.",
