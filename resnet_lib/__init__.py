@@ -51,9 +51,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f".{name}", __name__)
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("resnet-lib")
+        return runtime.version()
     now = f"; it is now {_RENAMED[name]}" if name in _RENAMED else ""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{now}")
 

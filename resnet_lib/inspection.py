@@ -8,6 +8,7 @@ model whose layers are named otherwise is one stage.
 import math
 import re
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
@@ -335,31 +336,57 @@ def gradient_norms(model: keras.Model, images: np.ndarray, labels: Sequence[int]
         Signal, one value for the kernel of each convolution and dense layer; projections excluded.
 
     Raises:
-        NotImplementedError: where Keras runs on another backend than TensorFlow.
+        NotImplementedError: where Keras runs on another backend than TensorFlow or JAX.
     """
-    _need_tensorflow()
-    import tensorflow as tf
-
-    labels = np.asarray(labels)
+    backend = keras.backend.backend()
+    if backend not in _GRADIENTS:
+        raise NotImplementedError(
+            "Expected a Keras backend by which gradients are taken here: 'tensorflow' or 'jax'. "
+            f"Received: {backend!r}"
+        )
     kernels = [(layer.name, k) for layer in _main_path(model) for k in _kernels(layer)]
-    kept = [variable.numpy() for variable in model.non_trainable_variables]
-    with tf.GradientTape() as tape:
-        predictions = model(tf.convert_to_tensor(images, "float32"), training=True)
+    images = keras.ops.convert_to_tensor(images, "float32")
+    labels = keras.ops.convert_to_tensor(np.asarray(labels), "int32")
+
+    def loss():
+        predictions = model(images, training=True)
         losses = keras.losses.sparse_categorical_crossentropy(labels, predictions)
-        loss = tf.reduce_mean(losses)
-    gradients = tape.gradient(loss, [kernel.value for _, kernel in kernels])
-    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
-        variable.assign(value)
-    norms = np.array([float(tf.norm(gradient)) for gradient in gradients])
+        return keras.ops.mean(losses)
+
+    with _as_it_was(model):
+        gradients = _GRADIENTS[backend](loss, [kernel for _, kernel in kernels])
+    norms = np.array([np.linalg.norm(keras.ops.convert_to_numpy(each)) for each in gradients])
     return Signal("norm of the gradient", tuple(name for name, _ in kernels), norms)
 
 
-def _need_tensorflow():
-    if keras.backend.backend() != "tensorflow":
-        raise NotImplementedError(
-            "Expected the Keras backend 'tensorflow', with whose tf.GradientTape gradients are "
-            f"taken. Received: {keras.backend.backend()!r}"
-        )
+@contextmanager
+def _as_it_was(model):
+    """Put back what a call with training=True changes: statistics, the states of draws."""
+    kept = [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
+    yield
+    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
+        variable.assign(value)
+
+
+def _gradients_on_tensorflow(loss, variables):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    return tape.gradient(value, [variable.value for variable in variables])
+
+
+def _gradients_on_jax(loss, variables):
+    import jax
+
+    def of_values(values):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return loss()
+
+    return jax.jit(jax.grad(of_values))([variable.value for variable in variables])
+
+
+_GRADIENTS = {"tensorflow": _gradients_on_tensorflow, "jax": _gradients_on_jax}
 
 
 def _main_path(model):
@@ -398,10 +425,8 @@ def activation_variances(
             f"Received: {layers_named!r}; names begin with {some}, …"
         )
     probe = keras.Model(model.input, [node.output_tensors[0] for node in chosen])
-    kept = [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
-    outputs = probe(keras.ops.convert_to_tensor(images, "float32"), training=training)
-    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
-        variable.assign(value)
+    with _as_it_was(model):
+        outputs = probe(keras.ops.convert_to_tensor(images, "float32"), training=training)
     variances = [float(keras.ops.var(output)) for output in keras.tree.flatten(outputs)]
     names = tuple(node.operation.name for node in chosen)
     return Signal("variance of the activations", names, np.array(variances))

@@ -14,7 +14,13 @@ import json
 import logging
 import os
 import sys
+import tomllib
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 PROFILES = ("quick", "full")
@@ -70,6 +76,24 @@ def is_command_line() -> bool:
     return Path(program).name == "resnet-lib"
 
 
+def version() -> str:
+    """Return the version of this package, as `rl.__version__` does.
+
+    A checkout that is used without being installed has pyproject.toml beside the package; what that
+    file says comes first, for another version may be installed elsewhere. Where there is neither,
+    "unknown" and why.
+    """
+    with suppress(OSError, ValueError, KeyError):
+        file = Path(__file__).resolve().parent.parent / "pyproject.toml"
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        if project["name"] == "resnet-lib":
+            return project["version"]
+    try:
+        return installed_version("resnet-lib")
+    except PackageNotFoundError:
+        return "unknown: not installed, and no pyproject.toml beside the package"
+
+
 def say(*lines: str, end: str = "\n") -> None:
     """Print lines at once; where nobody reads them any more, as after `| head`, do not mind."""
     try:
@@ -93,8 +117,12 @@ def prepare() -> None:
     Set TF_CPP_MIN_LOG_LEVEL=0 beforehand to see everything: then nothing is muted. Do so, too, to
     learn why a GPU is not found.
 
-    With another backend nothing happens. If TensorFlow is already imported, nothing is changed,
-    and one line on stderr says so.
+    With another backend neither is imported: TF_CPP_MIN_LOG_LEVEL becomes 2 there too, unless it is
+    set, and should TensorFlow be imported later, as Keras does where it is installed when a model
+    is saved, that is muted in the same way.
+
+    If TensorFlow is already imported, nothing is changed, and with the TensorFlow backend one line
+    on stderr says so.
 
     Raises:
         Whatever importing Keras and TensorFlow raises; a later call then tries again.
@@ -106,6 +134,10 @@ def prepare() -> None:
         _import_keras()
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
             logging.getLogger("tensorflow").addFilter(_says_no_retracing)
+    else:
+        _quieten_logs()
+        if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
+            sys.meta_path.insert(0, _QuietTensorFlow())
 
 
 def _say_too_late() -> None:
@@ -117,6 +149,10 @@ def _say_too_late() -> None:
 def _set_environment() -> None:
     # TensorFlow turns oneDNN on by itself only on some CPUs; convolutions gain on the others too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    _quieten_logs()
+
+
+def _quieten_logs() -> None:
     # 2 drops notes and warnings. Not 3: that would also drop errors, and some of them, such as a
     # cuDNN version that does not match, say more than the exception that follows.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -125,16 +161,39 @@ def _set_environment() -> None:
 def _import_keras() -> None:
     with ExitStack() as restore:
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
-            # Where that fails there is no screen, or no safe way: a lost warning is worse than a
-            # log line.
-            with suppress(OSError, AttributeError, TypeError):
-                _mute_fd2(restore)
+            _mute_where_possible(restore)
         import keras  # noqa: F401
         import tensorflow
 
         # Without a GPU, TensorFlow logs an error when it first looks for one, so it looks now.
         # Listing leaves the runtime uninitialised: devices and threads can still be configured.
         tensorflow.config.list_physical_devices()
+
+
+def _mute_where_possible(restore: ExitStack) -> None:
+    # Where that fails there is no screen, or no safe way: a lost warning is worse than a log line.
+    with suppress(OSError, AttributeError, TypeError):
+        _mute_fd2(restore)
+
+
+class _QuietTensorFlow(MetaPathFinder):
+    """Mutes the import of TensorFlow, when it comes, as `_import_keras` does."""
+
+    def find_spec(self, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = _muted(spec.loader.exec_module)
+        return spec
+
+
+def _muted(function: Callable) -> Callable:
+    @functools.wraps(function)
+    def in_silence(*args):
+        with ExitStack() as restore:
+            _mute_where_possible(restore)
+            return function(*args)
+
+    return in_silence
 
 
 def _says_no_retracing(record: logging.LogRecord) -> bool:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tqdm import tqdm
-
 from .. import checks
 
 _BLOCK = 2**16
@@ -157,12 +155,24 @@ def _answer(url, begun):
 def _copy(answer, file):
     begun, length = file.tell(), answer.headers["Content-Length"]
     total = begun + int(length) if length else None
-    with tqdm(initial=begun, total=total, unit="B", unit_scale=True, desc="download") as bar:
+    with _bar(begun, total) as advance:
         while block := answer.read(_BLOCK):
             file.write(block)
-            bar.update(len(block))
+            advance(len(block))
     if total and file.tell() != total:
         raise ConnectionError(f"it broke off after {file.tell():,} of {total:,} bytes")
+
+
+@contextmanager
+def _bar(begun, total):
+    """Show a bar; what is yielded moves it on by so many bytes. Without tqdm there is none."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda size: None
+        return
+    with tqdm(initial=begun, total=total, unit="B", unit_scale=True, desc="download") as bar:
+        yield bar.update
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 # Others stay shut, for some start programs. JPEG includes MPO, which some cameras write.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
@@ -25,6 +24,8 @@ def load(path: Path | str, size: int) -> np.ndarray:
         Exception: whatever Pillow raises where the file is not such an image, is damaged, or has
             more pixels than twice its `Image.MAX_IMAGE_PIXELS` (a decompression bomb).
     """
+    from PIL import Image, ImageOps  # Where no picture file is read, Pillow need not be there.
+
     with Image.open(path, formats=_FORMATS) as image:
         upright = _rgb(ImageOps.exif_transpose(image))
     return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BOX))
@@ -34,6 +35,8 @@ def _rgb(image):
     if image.mode.startswith("I"):  # Pillow would clip at 255.
         image = image.point(lambda value: value * (1 / 256)).convert("L")
     if image.has_transparency_data:
+        from PIL import Image
+
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import keras
 
-from .. import checks
+from .. import checks, runtime
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ON_DEVICE_BYTES = 2 * 2**30
@@ -230,7 +230,8 @@ def environment() -> dict[str, object]:
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
         "keras_backend": backend,
         "backend_version": import_module(backend).__version__,
-        **{name: version(name) for name in ("keras", "numpy", "resnet-lib")},
+        **{name: version(name) for name in ("keras", "numpy")},
+        "resnet-lib": runtime.version(),
     }
 
 

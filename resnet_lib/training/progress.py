@@ -4,14 +4,16 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import keras
-from tqdm import tqdm
 
-from .. import figures, runtime
+from .. import runtime
 
 if TYPE_CHECKING:
+    from ..figures import Figure
     from ..recipes import Recipe
 
 
@@ -61,6 +63,8 @@ class Bar(Progress):
 
     def __init__(self, *args):
         super().__init__(*args)
+        from tqdm import tqdm
+
         self.bar = tqdm(total=self.total(), bar_format=self.FORMAT, dynamic_ncols=True)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -108,8 +112,10 @@ class LiveFigure(Progress):
         self.next_drawing = time.perf_counter() + 1
         self.shown = display(self.figure(""), display_id=True)
 
-    def figure(self, title: str) -> figures.Figure:
+    def figure(self, title: str) -> "Figure":
         """Return the picture of now."""
+        from .. import figures
+
         return figures.progress(
             self.history, self.recipe, self.last, name=self.name, title=title, losses=self.losses
         )
@@ -145,7 +151,8 @@ class LiveFigure(Progress):
             return epoch
         seconds = time.perf_counter() - start
         left = seconds * (self.total() - self.done) / (self.done - compiled)
-        return f"{epoch}, {tqdm.format_interval(left)} left"
+        told = str(timedelta(seconds=int(left))).removeprefix("0:")  # No hours: minutes, seconds.
+        return f"{epoch}, {told} left"
 
     def close(self):
         """Leave the picture of the whole run."""
@@ -162,11 +169,16 @@ def line(epoch: int, epochs: int, logs: Mapping[str, float]) -> str:
 
 
 def progress(*args, history: Mapping[str, list], name: str, source: str) -> Progress:
-    """Return the way of showing progress that suits where the output goes."""
-    if in_notebook():
-        return LiveFigure(*args, history=history, name=name, source=source)
-    open_stderr = sys.stderr is not None and not sys.stderr.closed
-    return (Bar if open_stderr and sys.stderr.isatty() else Lines)(*args)
+    """Return the way of showing progress that suits where the output goes, and what is there.
+
+    A figure needs matplotlib, a bar tqdm: lines come in the place of what is not installed.
+    """
+    with suppress(ImportError):
+        if in_notebook():
+            return LiveFigure(*args, history=history, name=name, source=source)
+        if sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty():
+            return Bar(*args)
+    return Lines(*args)
 
 
 def in_notebook() -> bool:
