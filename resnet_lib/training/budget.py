@@ -82,7 +82,7 @@ def for_budget(
     checks.number("minutes", minutes, above=0, most=MOST_MINUTES)
     check_model(model, data, recipe)
     execution = execution or best_execution(data.train.images.nbytes)
-    check_batches(recipe, len(data.train), execution.devices)
+    check_batches(recipe, data, execution.devices)
     plans = (recipe.sizes,)
     if recipe.schedule == "one_cycle":
         plans = PLANS if _takes_any_size(model, data) else PLANS[:1]
@@ -187,7 +187,8 @@ def _step(job, share, clock):
     split, size = job.data.train, job.recipe.batch_size
     calls = job.execution.steps_per_execution
     few = split.limit(min(len(split), size * CALLS * calls))
-    batches, timer = job.batches(resized(few, share)), _Timer(clock)
+    batches = job.batches(resized(few, share))
+    timer = _Timer(clock, batches)
     job.trained.fit(batches, verbose=0, shuffle=False, callbacks=[timer])
     first, *others = timer.seconds
     calls = min(calls, len(batches))
@@ -197,9 +198,12 @@ def _step(job, share, clock):
 class _Timer(keras.callbacks.Callback):
     """Measures each call of the training step."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, batches):
         super().__init__()
-        self.clock, self.seconds, self.before = clock, [], clock()
+        self.clock, self.batches, self.seconds, self.before = clock, batches, [], clock()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.start_epoch(epoch)
 
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])  # It may be on its way still.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from .. import checks
+from ..datasets.base import Dataset
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -83,49 +84,48 @@ def _few(devices, there, backend):
     )
 
 
-def check_batches(recipe: "Recipe", images: int, devices: int) -> None:
+def check_batches(recipe: "Recipe", data: Dataset, devices: int) -> None:
     """Refuse batches that cannot be shared out equally.
 
     The last batch of an epoch is smaller. Where it cannot be shared out equally, JAX computes all
     of it on each device; TensorFlow cannot do so.
 
     Raises:
-        ValueError: with the nearest batch sizes that can be.
+        ValueError: with the nearest batch size, or number of images, that can be.
     """
-    size, last = recipe.batch_size, images % recipe.batch_size
-    tensorflow = keras.backend.backend() == "tensorflow"
-
-    def fits(size):
-        return size % devices == 0 and not (tensorflow and images % size % devices)
-
-    if devices == 1 or fits(size):
-        return
-    if tensorflow and images % devices:
+    size, images = recipe.batch_size, len(data.train)
+    if size % devices:
+        below = size - size % devices
+        nearest = [f"batch_size={each}" for each in (below, below + devices) if each]
         raise ValueError(
-            f"Expected a number of training images that {devices} devices share out equally, with "
-            f"TensorFlow. Received: {images:,}; data.limit({images - images % devices}) would do, "
-            "and JAX takes any number"
+            f"Expected batches that {devices} devices share out equally. Received: batches of "
+            f"{size}; the nearest that do: {' or '.join(nearest)}"
         )
-    below = next((each for each in range(size, 0, -1) if fits(each)), None)
-    above = next(each for each in range(size, size + images + devices) if fits(each))
-    nearest = " or ".join(f"batch_size={each}" for each in (below, above) if each is not None)
-    left = f", and {images:,} images leave a last batch of {last}" if size % devices == 0 else ""
-    raise ValueError(
-        f"Expected batches that {devices} devices share out equally. Received: batches of "
-        f"{size}{left}; the nearest that do: {nearest}"
-    )
+    if keras.backend.backend() == "tensorflow":
+        if images % devices:
+            raise ValueError(
+                f"Expected a number of training images that {devices} devices share out equally, "
+                f"with TensorFlow. Received: {images:,}; data.limit({images - images % devices}) "
+                "would do, and JAX takes any number"
+            )
+        even(size, len(data.validation), devices)
 
 
 def even(size: int, images: int, devices: int) -> int:
     """Return the largest batch size up to `size` in which each device gets a part of each batch.
 
-    TensorFlow hands out equal parts as long as there are images, the last device what is left.
+    TensorFlow hands out equal parts as long as there are images, the last device what is left; the
+    parts of the first batch must be equal.
     """
-    for each in range(size - size % devices, 0, -devices):
+    most = min(size, images)
+    for each in range(most - most % devices, 0, -devices):
         last = images % each
         if last == 0 or last > -(-last // devices) * (devices - 1):
             return each
-    return size
+    raise ValueError(
+        f"Expected a validation part of which {devices} devices get a share of each batch, with "
+        f"TensorFlow. Received: {images:,} images; {images - images % devices} would do"
+    )
 
 
 def spread(devices: int) -> AbstractContextManager:

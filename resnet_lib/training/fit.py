@@ -170,13 +170,23 @@ class Job:
         if hosts.processes() == 1:
             ours.restore(self.trained, path)
             return
+        copy = self._copy_here()
+        hosts.first_only(lambda: ours.restore(copy, path))
+        arrays = hosts.share_arrays([keras.ops.convert_to_numpy(v) for v in _state(copy)])
         with self.spread():
-            hosts.first_only(lambda: ours.restore(self.trained, path))
-            self.trained.optimizer.build(self.trained.trainable_variables)
-            variables = [*self.trained.variables, *self.trained.optimizer.variables]
-            arrays = hosts.share_arrays([keras.ops.convert_to_numpy(each) for each in variables])
-            for variable, array in zip(variables, arrays, strict=True):
+            for variable, array in zip(_state(self.trained), arrays, strict=True):
                 variable.assign(array)
+
+    def _copy_here(self):
+        """Return a copy of the trained network, without its weights, on this process alone.
+
+        All processes must take part in a change of the trained network itself.
+        """
+        with hosts.alone():
+            copy = keras.models.clone_model(self.trained)
+            copy.compile(make_optimizer(self.recipe, self.execution.precision))
+            copy.optimizer.build(copy.trainable_variables)
+        return copy
 
     def _fit_phase(self, first, last, callbacks):
         """Fit the epochs of one image size."""
@@ -290,15 +300,15 @@ class Job:
     def _results(self):
         """Return the test accuracies of the final model, in float32 whatever trained it."""
         test, results, found = self.data.test, {}, None
-        last = self.trained.get_weights()
+        weights = last = self.trained.get_weights()
         if "stopped" not in self.record:
-            found = self._tested(test)
+            found = self._tested(last, test)
             results["test_accuracy_last"] = accuracy(found, test)
         best = best_epoch(self.history)
         if best is not None:
-            self.trained.load_weights(self.folder / BEST)
-        if found is None or not equal(self.trained.get_weights(), last):
-            found = self._tested(test)
+            weights = self._best_weights()
+        if found is None or not equal(weights, last):
+            found = self._tested(weights, test)
         results["test_accuracy_best"] = accuracy(found, test)
         results["test_confusion"] = confusion(found, test, self.data.num_classes)
         if self.recipe.flip_test:
@@ -307,10 +317,21 @@ class Job:
             results["test_accuracy_flip"] = accuracy(found, test)
         return results | {"best_epoch": best, "chosen_on": "validation"}
 
-    def _tested(self, split):
-        """Return what the final model outputs with the weights of the one that is trained."""
-        self.final.set_weights(self.trained.get_weights())
+    def _best_weights(self):
+        model = self.trained if hosts.processes() == 1 else self._copy_here()
+        model.load_weights(self.folder / BEST)
+        return model.get_weights()
+
+    def _tested(self, weights, split):
+        """Return what the final model outputs with weights of the one that is trained."""
+        self.final.set_weights(weights)
         return probabilities(self.final, split)
+
+
+def _state(model):
+    """Return all that a backup holds: weights, seeds and what the optimizer remembers."""
+    model.optimizer.build(model.trainable_variables)
+    return [*model.variables, *model.optimizer.variables]
 
 
 def equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:

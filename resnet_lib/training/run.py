@@ -194,7 +194,7 @@ def _checked_execution(execution, devices, data, recipe):
     devices = spreading.checked(devices, hosts.processes())
     if execution is None:
         execution = best_execution(data.train.images.nbytes, devices)
-    spreading.check_batches(recipe, len(data.train), devices)
+    spreading.check_batches(recipe, data, devices)
     return replace(execution, devices=devices)
 
 
