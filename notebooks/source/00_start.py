@@ -148,7 +148,7 @@ print(*tasks.table().splitlines()[:4], sep="\n")
 #
 # ## Words
 #
-# Each word comes up first in the section that it links to.
+# Each link leads to the section that explains the word.
 #
 # | word | what it means | where |
 # |---|---|---|
@@ -160,26 +160,26 @@ print(*tasks.table().splitlines()[:4], sep="\n")
 # | epoch, step | a step takes one batch, an epoch takes every training picture once | [6, Steps and epochs](06_full_training.ipynb#Steps-and-epochs) |
 # | feature map | what a layer outputs: height, width and channels | [3, The network as a picture](03_cifar_resnet_v1.ipynb#The-network-as-a-picture) |
 # | fine-tuning | training a network further, on pictures of another kind | [7, Fine-tune](07_fair_comparisons.ipynb#Fine-tune) |
-# | form | which details of a network are meant, where several go by one name | [4, Two networks under one name](04_cifar_resnet_v2.ipynb#Two-networks-under-one-name) |
+# | form | which details of a network are meant, where several go by one name | [3, Table 6, recomputed](03_cifar_resnet_v1.ipynb#Table-6,-recomputed) |
 # | He initialisation | random weights of a size that keeps the signal's from layer to layer | [1, What gets through at the start](01_skip_connections.ipynb#What-gets-through-at-the-start) |
 # | identity block | a block whose skip is the input itself | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | kernel | of a convolution: its weights; of a notebook: the process that runs its cells | [Memory](#Memory) |
-# | main path, stream | what runs from the first block to the last, and what the branches add to | [4, What stands on the main path](04_cifar_resnet_v2.ipynb#What-stands-on-the-main-path) |
+# | main path, stream | what runs from the first block to the last, and what the branches add to | [1, A plain network, shallow and deep](01_skip_connections.ipynb#A-plain-network,-shallow-and-deep) |
 # | mixed precision | computing with 16 bits, keeping the weights in 32 | [6, Speed](06_full_training.ipynb#Speed:-mixed-precision-and-XLA) |
-# | multiply-adds | the work of a network for one picture | [5, More parameters, and what they cost](05_resnet50_comparison.ipynb#More-parameters,-and-what-they-cost) |
+# | multiply-adds | the work of a network for one picture | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | overfitting | the training loss falls on, while the validation loss rises | [6, What does a run lack?](06_full_training.ipynb#What-does-a-run-lack?) |
 # | plain network | a network without skips | [1, A plain network, shallow and deep](01_skip_connections.ipynb#A-plain-network,-shallow-and-deep) |
 # | pre-activation | batch normalisation and ReLU stand before a convolution, not behind it | [4, Why BN and ReLU go in front](04_cifar_resnet_v2.ipynb#Why-BN-and-ReLU-go-in-front) |
 # | projection | a 1x1 convolution on the skip, which gives it the shape of the branch | [2, Option B: a projection](02_identity_and_projection_blocks.ipynb#Option-B:-a-projection) |
 # | receptive field | how many pixels of the picture one place of a feature map sees | [2, Two stages in a row](02_identity_and_projection_blocks.ipynb#Two-stages-in-a-row) |
-# | recipe | everything that decides a run apart from the network and the pictures | [6, Three recipes, three schedules](06_full_training.ipynb#Three-recipes,-three-schedules) |
+# | recipe | everything that decides a run apart from the network and the pictures | [3, Train it](03_cifar_resnet_v1.ipynb#Train-it) |
 # | record | what is kept of a run, in numbers | [7, Recorded runs](07_fair_comparisons.ipynb#Recorded-runs) |
 # | schedule | the learning rate of each step of a run | [6, Three recipes, three schedules](06_full_training.ipynb#Three-recipes,-three-schedules) |
 # | seed | the number from which all chance of a run follows | [7, Standard errors](07_fair_comparisons.ipynb#Standard-errors) |
 # | shortcut, skip | the way around a branch, from a block's input to its sum | [1, The skip, in one line](01_skip_connections.ipynb#The-skip,-in-one-line) |
 # | stage | the blocks that work at one height and width | [3, A stage](03_cifar_resnet_v1.ipynb#A-stage) |
 # | standard error | how far the mean of a few runs may lie from the mean of very many | [7, Standard errors](07_fair_comparisons.ipynb#Standard-errors) |
-# | stem | the layers before the first block | [5, The stem](05_resnet50_comparison.ipynb#The-stem) |
+# | stem | the layers before the first block | [3, The plan of the network](03_cifar_resnet_v1.ipynb#The-plan-of-the-network) |
 # | stride | by how many pixels a convolution moves on; a stride of 2 halves height and width | [2, When the shape changes](02_identity_and_projection_blocks.ipynb#When-the-shape-changes) |
 # | training mode | batch normalisation takes the mean and variance of the batch, not the ones gathered in training | [7, Evaluating in training mode](07_fair_comparisons.ipynb#Evaluating-in-training-mode) |
 # | validation pictures | pictures that are not trained on, and by which one chooses | [7, No validation pictures](07_fair_comparisons.ipynb#No-validation-pictures) |

@@ -254,7 +254,7 @@ for stage in rl.feature_maps(yours):
 print(rl.count_parameters(yours))
 
 # %% [markdown]
-# Is it the network of the library? `rl.resnet_v1` with `form="standard"` should compute the same. More on forms below. The same weights must give the same output:
+# Is it the network of the library? `rl.resnet_v1` with `form="standard"` should compute the same. A form says which details of a network are meant; three of them are compared below. The same weights must give the same output:
 
 # %%
 shapes = rl.datasets.shapes(train=5000, validation=500, test=1000)
@@ -571,7 +571,7 @@ rl.plots.loss(run)
 # %% [markdown]
 # Left: the loss on the training images, which contains the decay's penalty, falls from epoch to epoch. The loss on the validation images, which
 # the network does not train on, jumps about while the rate is high; as the rate falls to zero, it comes down to the training loss. An arrow with a number stands for a value far above the axis. Right: the
-# same for the accuracy. A number with an arrow is a loss beyond the axis.
+# same for the accuracy.
 #
 # Such a jump can be a spike many times the height of the curve. Training normalises by the batch at hand, validation by moving averages over the last
 # batches. While the rate is high the weights move fast, and the averages lag behind: they describe weights that have gone. You have seen the extreme case above,

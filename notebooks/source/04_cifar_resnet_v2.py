@@ -7,8 +7,7 @@
 # - write the pre-activation block, basic and bottleneck, and the whole network from ResNet-20 to ResNet-1001;
 # - tell the paper's v2 from the widely copied one, and say where their parameters differ.
 #
-# You need notebooks 1 to 3: skip, basic and bottleneck blocks, shortcuts A, B and C, 6n+2, the forms "example", "paper"
-# and "standard". Reading takes about 40 minutes, the exercises an hour and a half; running every cell takes about a minute on a CPU with 2 cores.
+# You need notebooks 1 to 3. Reading takes about 40 minutes, the exercises an hour and a half; running every cell takes about a minute on a CPU with 2 cores.
 
 # %%
 import resnet_lib as rl
@@ -53,7 +52,7 @@ for model in (v1, v2):
     print(f"{model.name}:", *(name.split("_")[-1] for name in names))
 
 # %% [markdown]
-# The same seven layers in another order. As a picture:
+# The same seven layers in another order:
 
 # %%
 rl.plots.block([(v1, "stage1_block2"), (v2, "stage1_block2")])
@@ -683,7 +682,8 @@ gap, error = means["v2-basic"] - means["v1"], np.hypot(*errors.values())
 print(f"v2 is ahead by {100 * gap:.1f} ± {100 * error:.1f} points")
 
 # %% [markdown]
-# For the same cost, v2 is ahead with every seed, by about three standard errors. They show that v2 has learnt more after 12 epochs; they do not show that it ends higher after 200.
+# For the same cost, v2 is ahead with every seed, by about three standard errors. The two differ in one more thing than the order
+# of layers: where a stage begins, v1 projects, and v2 pads with zeros. The runs show that v2 has learnt more after 12 epochs; they do not show that it ends higher after 200.
 #
 # ## A thousand layers
 #

@@ -191,7 +191,6 @@ rl.exercises.check("05-network", resnet)
 # %%
 resnet = rl.exercises.answer("05-network")
 yours = resnet(stem, bottleneck_block, (3, 4, 6, 3))
-print(rl.count_parameters(yours))
 
 # %% [markdown]
 # That is your ResNet-50.
@@ -292,7 +291,7 @@ for name in ("stem_conv", "stage2_block1_conv3", "stage2_block1_bn3", "head_dens
 
 # %% [markdown]
 # Your convolutions have no room for a bias. In inference their BN computes `gamma * (x + bias - moving_mean) / sqrt(moving_variance + epsilon) + beta`, where `x` is what the kernel gives; yours gets `x` without the bias. In training mode
-# BN subtracts the batch's own mean in place of the moving one. Which of your weights has to be another than theirs, so that the two agree in both modes?
+# BN subtracts the batch's own mean in place of the moving one. Which of your weights has to differ from theirs, so that the two agree in both modes?
 
 
 # %% tags=["exercise-05-copy"]
@@ -594,7 +593,7 @@ for name, model in {"ResNet-50": small, "ResNet-20": resnet20}.items():
 # %% [markdown]
 # A weight of a kernel is used once at each pixel that its layer outputs. ResNet-20 keeps 64x64 pixels in its first stage and 16x16 in its last. ResNet-50 has most of its weights in stages 3 and 4, where a picture of 64x64 has
 # shrunk to 4x4 and 2x2. So it has far more to learn with, and far less to look at: where something is in the picture is soon lost. If ResNet-20 does better than ResNet-50 on small pictures, two things have changed together, the number of
-# parameters and the resolution, and the comparison alone cannot say which of them it was. The project below separates the two.
+# parameters and the resolution, and the comparison alone cannot say which of them it was. No run in these notebooks separates the two: for that, a ResNet-50 with larger maps, such as you build in the project below, would have to be trained as well.
 #
 # Your function builds the rest of the second family as well, the two smallest with the basic block of notebook 2. The
 # paper does not print their parameters; "expected" are those that the library's tests hold each network to.
