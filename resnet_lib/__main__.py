@@ -47,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if told := _left_alone(error):
             return _leave(told, LEFT_ALONE, seconds=0)
-        if not isinstance(error, EXPECTED):
-            raise
-        return _leave(_told("resnet_lib", error, error), 2, seconds=10)
+        if isinstance(error, EXPECTED):
+            return _leave(_told("resnet_lib", error, error), 2, seconds=10)
+        _leave_the_others(1, seconds=10)
+        raise
     finally:
         runtime.say(end="")  # What argparse has printed may still be on its way.
 
@@ -72,17 +73,22 @@ def _left_alone(error):
 
 
 def _leave(told, code, seconds):
-    """Say why, and return the exit code; of several processes, end this one after some seconds.
+    """Say why a command ends, and return the exit code."""
+    print(told, file=sys.stderr, flush=True)
+    _leave_the_others(code, seconds)
+    return code
+
+
+def _leave_the_others(code, seconds):
+    """Of several processes, end this one after some seconds.
 
     At its end JAX waits for the others, which may wait in a step for this one.
     """
-    print(told, file=sys.stderr, flush=True)
     if _hosts():
         runtime.say(end="")
         last = threading.Timer(seconds, os._exit, [code])
         last.daemon = True
         last.start()
-    return code
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from secrets import randbits
 from typing import Any
@@ -317,6 +317,21 @@ def _from_first(array):
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.broadcast_one_to_all(array))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Lay out what Keras creates in here on this process's own device.
+
+    What is laid out over several processes is only changed by all of them together: JAX compares
+    what they write.
+    """
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
 
 
 def agree(what: str, value: Any) -> None:
