@@ -7,9 +7,9 @@ model whose layers are named otherwise is one stage.
 
 import math
 import re
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -338,52 +338,66 @@ def gradient_norms(model: keras.Model, images: np.ndarray, labels: Sequence[int]
     Raises:
         NotImplementedError: where Keras runs on another backend than TensorFlow or JAX.
     """
+    kernels = [(layer.name, k) for layer in _main_path(model) for k in _kernels(layer)]
+    variables = [kernel for _, kernel in kernels]
+    images = keras.ops.convert_to_tensor(images, "float32")
+    labels = keras.ops.convert_to_tensor(np.asarray(labels), "int32")
+
+    def loss(*values):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            predictions = model(images, training=True)
+            losses = keras.losses.sparse_categorical_crossentropy(labels, predictions)
+            return keras.ops.mean(losses)
+
+    norms = [np.linalg.norm(gradient) for gradient in gradients(loss, variables)]
+    return Signal("norm of the gradient", tuple(name for name, _ in kernels), np.array(norms))
+
+
+def gradients(function: Callable[..., Any], at: Sequence) -> list[np.ndarray]:
+    """Return the gradient of a number by each of the arrays that it is computed from.
+
+    Args:
+        function: takes as many tensors as there are in `at`, computes with Keras' operations,
+            layers and models, and returns a scalar tensor. What it assigns to variables is not
+            kept.
+        at: float32 arrays, tensors or Keras variables: where the gradients are taken.
+
+    Returns:
+        list of float32 arrays, of the shapes of those in `at`.
+
+    Raises:
+        NotImplementedError: where Keras runs on another backend than TensorFlow or JAX.
+    """
     backend = keras.backend.backend()
     if backend not in _GRADIENTS:
         raise NotImplementedError(
             "Expected a Keras backend by which gradients are taken here: 'tensorflow' or 'jax'. "
             f"Received: {backend!r}"
         )
-    kernels = [(layer.name, k) for layer in _main_path(model) for k in _kernels(layer)]
-    images = keras.ops.convert_to_tensor(images, "float32")
-    labels = keras.ops.convert_to_tensor(np.asarray(labels), "int32")
 
-    def loss():
-        predictions = model(images, training=True)
-        losses = keras.losses.sparse_categorical_crossentropy(labels, predictions)
-        return keras.ops.mean(losses)
+    def stateless(*values):
+        with keras.StatelessScope():
+            return function(*values)
 
-    with _as_it_was(model):
-        gradients = _GRADIENTS[backend](loss, [kernel for _, kernel in kernels])
-    norms = np.array([np.linalg.norm(keras.ops.convert_to_numpy(each)) for each in gradients])
-    return Signal("norm of the gradient", tuple(name for name, _ in kernels), norms)
+    values = [keras.ops.convert_to_tensor(value, "float32") for value in at]
+    return [keras.ops.convert_to_numpy(each) for each in _GRADIENTS[backend](stateless, values)]
 
 
-@contextmanager
-def _as_it_was(model):
-    """Put back what a call with training=True changes: statistics, the states of draws."""
-    kept = [keras.ops.convert_to_numpy(v) for v in model.non_trainable_variables]
-    yield
-    for variable, value in zip(model.non_trainable_variables, kept, strict=True):
-        variable.assign(value)
-
-
-def _gradients_on_tensorflow(loss, variables):
+def _gradients_on_tensorflow(function, values):
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
-        value = loss()
-    return tape.gradient(value, [variable.value for variable in variables])
+    values = [tf.identity(value) for value in values]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        result = function(*values)
+    return tape.gradient(result, values)
 
 
-def _gradients_on_jax(loss, variables):
+def _gradients_on_jax(function, values):
     import jax
 
-    def of_values(values):
-        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
-            return loss()
-
-    return jax.jit(jax.grad(of_values))([variable.value for variable in variables])
+    # Not compiled as a whole: that takes longer, and the single operations stay compiled.
+    return jax.grad(function, argnums=tuple(range(len(values))))(*values)
 
 
 _GRADIENTS = {"tensorflow": _gradients_on_tensorflow, "jax": _gradients_on_jax}
@@ -425,7 +439,7 @@ def activation_variances(
             f"Received: {layers_named!r}; names begin with {some}, …"
         )
     probe = keras.Model(model.input, [node.output_tensors[0] for node in chosen])
-    with _as_it_was(model):
+    with keras.StatelessScope():  # What training changes is not kept.
         outputs = probe(keras.ops.convert_to_tensor(images, "float32"), training=training)
     variances = [float(keras.ops.var(output)) for output in keras.tree.flatten(outputs)]
     names = tuple(node.operation.name for node in chosen)

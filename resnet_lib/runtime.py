@@ -119,7 +119,8 @@ def prepare() -> None:
 
     With another backend neither is imported: TF_CPP_MIN_LOG_LEVEL becomes 2 there too, unless it is
     set, and should TensorFlow be imported later, as Keras does where it is installed when a model
-    is saved, that is muted in the same way.
+    is saved, that is muted in the same way, and it leaves the GPUs, whose memory it would claim, to
+    the backend.
 
     If TensorFlow is already imported, nothing is changed, and with the TensorFlow backend one line
     on stderr says so.
@@ -177,7 +178,7 @@ def _mute_where_possible(restore: ExitStack) -> None:
 
 
 class _QuietTensorFlow(MetaPathFinder):
-    """Mutes the import of TensorFlow, when it comes, as `_import_keras` does."""
+    """Where another backend computes: mutes the import of TensorFlow, when it comes."""
 
     def find_spec(self, name, path=None, target=None):
         spec = PathFinder.find_spec(name, path, target) if name == "tensorflow" else None
@@ -186,12 +187,12 @@ class _QuietTensorFlow(MetaPathFinder):
         return spec
 
 
-def _muted(function: Callable) -> Callable:
-    @functools.wraps(function)
-    def in_silence(*args):
+def _muted(load: Callable) -> Callable:
+    def in_silence(tensorflow):
         with ExitStack() as restore:
             _mute_where_possible(restore)
-            return function(*args)
+            load(tensorflow)
+            tensorflow.config.set_visible_devices([], "GPU")  # It looks for them, too, and logs.
 
     return in_silence
 
