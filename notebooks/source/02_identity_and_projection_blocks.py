@@ -304,14 +304,13 @@ rl.exercises.check("02-parameters", parameters)
 # %% tags=["setup"]
 def reached(model):
     """How strongly each pixel of the image acts on the output, as a picture."""
-    import tensorflow as tf
+    images = np.random.default_rng(0).random((1, *model.input_shape[1:]))
 
-    images = tf.Variable(
-        np.random.default_rng(0).random((1, *model.input_shape[1:])), dtype=tf.float32
-    )
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(tf.abs(model(images)))
-    return np.abs(tape.gradient(total, images)[0]).sum(axis=-1)
+    def total(images):
+        return keras.ops.sum(keras.ops.abs(model(images)))
+
+    (gradient,) = rl.inspection.gradients(total, [images])
+    return np.abs(gradient[0]).sum(axis=-1)
 
 
 # %%

@@ -13,6 +13,7 @@
 import resnet_lib as rl
 
 import inspect
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -607,15 +608,17 @@ rl.plots.signals(norms, title="110 layers, basic blocks, paper's form, before tr
 # %%
 def stage_1_gradients(model, block_end):
     """The gradient of the loss by what each block of stage 1 outputs."""
-    import tensorflow as tf
-
     ends = [model.get_layer(f"stage1_block{i}_{block_end}").output for i in range(1, 19)]
-    probe = keras.Model(model.input, [*ends, model.output])
-    with tf.GradientTape() as tape:
-        *stream, predictions = probe(images, training=True)
-        losses = keras.losses.sparse_categorical_crossentropy(labels, predictions)
-        loss = tf.reduce_mean(losses)
-    return [np.asarray(gradient) for gradient in tape.gradient(loss, stream)]
+    pieces = [keras.Model(*cut) for cut in pairwise([model.input, *ends, model.output])]
+
+    def loss(*changes):
+        x = pieces[0](images, training=True)
+        for change, piece in zip(changes, pieces[1:], strict=True):
+            x = piece(x + change, training=True)
+        return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, x))
+
+    # What is added to the stream behind each block is zero: only the gradient by it counts.
+    return rl.inspection.gradients(loss, [np.zeros((len(images), *end.shape[1:])) for end in ends])
 
 
 # %%
