@@ -6,9 +6,10 @@
     python benchmarks/gpu.py runs/gpu --cpu
 
 The same command goes on where it was stopped: Ctrl-C, SIGTERM and --minutes end it between two
-steps, a finished run is not repeated, and one that failed is named in failed.json and left out
-until --retry. First come two short runs and the speed of ResNet-50, then the example's table in 200
-epochs each. Every run is an ordinary run folder, FOLDER/NAME, for `python -m resnet_lib records`.
+steps, and a finished run is not repeated. A run that fails is named in failed.json and left out
+until --retry; the exit code is then 1. First come two short runs and the speed of ResNet-50, then
+the example's table in 200 epochs each. Every run is an ordinary run folder, FOLDER/NAME, for
+`python -m resnet_lib records`.
 
 It needs numpy, Keras, JAX and this checkout, which need not be installed; KERAS_BACKEND=tensorflow
 takes TensorFlow. Without a GPU it says so and ends. --cpu rehearses on the CPU, with few pictures
@@ -92,8 +93,10 @@ def main(arguments=None):
     except KeyboardInterrupt as error:
         print(f"\n{stop.told(error)} To go on: {options.command}", flush=True)
         return stop.code(error)
-    print(f"All is done. For the table: {options.again} --table")
-    return 0
+    failed = [planned.name for planned in chosen(options) if planned.name in read_failed(folder)]
+    done = f"All is done but what failed: {', '.join(failed)}." if failed else "All is done."
+    print(f"{done} For the table: {options.again} --table")
+    return 1 if failed else 0
 
 
 def card_of(options):
@@ -114,11 +117,8 @@ def card_of(options):
 
 
 def chosen(options):
-    """Return the runs that are asked for, in the plan's order; a rehearsal's are short."""
-    plan = [each for each in PLAN if not options.only or each.name in options.only]
-    if options.epochs:
-        plan = [each._replace(epochs=min(each.epochs, options.epochs)) for each in plan]
-    return plan
+    """Return the runs that are asked for, in the plan's order."""
+    return [each for each in PLAN if not options.only or each.name in options.only]
 
 
 def train_next(planned, folder, card, options):
@@ -132,7 +132,7 @@ def train_next(planned, folder, card, options):
     try:
         run = known(out)
         if run is None or not is_finished(run):
-            print(f"{planned.name}: {planned.epochs} epochs", flush=True)
+            print(f"{planned.name}: {epochs_of(planned, options)} epochs", flush=True)
             run = trained(planned, out, card, options)
             reason = run.record.get("stopped", "")
     except Exception as error:  # The next one may do.
@@ -146,6 +146,11 @@ def train_next(planned, folder, card, options):
     tidy()
 
 
+def epochs_of(planned, options):
+    """Return a run's epochs; a rehearsal's are few."""
+    return min(planned.epochs, options.epochs or planned.epochs)
+
+
 def trained(planned, out, card, options):
     """Train a run, or go on with it; return it."""
     import resnet_lib as rl
@@ -155,7 +160,7 @@ def trained(planned, out, card, options):
     data = random_pictures(options) if planned.random else pictures(options)
     keras.utils.set_random_seed(options.seed)
     model = rl.models.build(planned.model, data.image_shape, data.num_classes, form=planned.form)
-    recipe = replace(rl.recipes.named(planned.recipe), epochs=planned.epochs)
+    recipe = replace(rl.recipes.named(planned.recipe), epochs=epochs_of(planned, options))
     clock = make_clock(known(out))
     notes = {"form": planned.form, "card": card, "training_seconds": clock.seconds}
     common = dict(
@@ -194,7 +199,7 @@ def random_pictures(options):
     import numpy as np
     from resnet_lib.datasets import Dataset, Split
 
-    drawn, size = np.random.default_rng(options.seed), 64 if options.cpu else 224
+    drawn, size = np.random.default_rng(options.seed), 32 if options.cpu else 224
 
     def split(n):
         images = drawn.integers(0, 256, (n, size, size, 3), np.uint8)

@@ -21,7 +21,7 @@ from resnet_lib.records import Run
 SCRIPT = Path(benchmark.__file__)
 TINY = [
     Planned("resnet8v1", "standard", "example", 3),
-    Planned("resnet9v2", "example", "example", 3),
+    Planned("resnet11v2", "example", "example", 3),
 ]
 REHEARSAL = ["--cpu", "--epochs", "3"]
 
@@ -60,10 +60,12 @@ def test_runs_that_are_asked_for_keep_the_plans_order():
 def test_a_rehearsal_is_short_and_elsewhere():
     options = benchmark.parse(["runs", "--cpu"])
     assert (options.limit, options.batch) == (1000, 4)
-    assert {each.epochs for each in benchmark.chosen(options)} == {2}
+    plan = benchmark.chosen(options)
+    assert {benchmark.epochs_of(each, options) for each in plan} == {2}
     assert options.again == "python benchmarks/gpu.py runs/rehearsal"
     options = benchmark.parse(["runs"])
-    assert (options.limit, options.epochs, options.batch) == (None, None, 256)
+    assert (options.limit, options.batch) == (None, 256)
+    assert [benchmark.epochs_of(each, options) for each in plan[:3]] == [30, 200, 3]
 
 
 @pytest.mark.parametrize(
@@ -112,13 +114,13 @@ def stopping(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_run_that_is_stopped_goes_on(tiny, stopping, monkeypatch, tmp_path, capsys, number, code):
+def test_a_run_that_is_stopped_goes_on(tiny, stopping, monkeypatch, tmp_path, capsys):
     command = [str(tmp_path), *REHEARSAL]
-    before = signal.getsignal(number)
-    stopping(2, number)
-    assert benchmark.main(command) == code
-    assert signal.getsignal(number) == before
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.getsignal(number) for number in numbers]
+    stopping(2, signal.SIGINT)
+    assert benchmark.main(command) == 130
+    assert [signal.getsignal(number) for number in numbers] == before
     out = capsys.readouterr().out
     assert f"To go on: python benchmarks/gpu.py {shlex.join(command)}\n" in out
     folder = tmp_path / "rehearsal"
@@ -128,7 +130,7 @@ def test_a_run_that_is_stopped_goes_on(tiny, stopping, monkeypatch, tmp_path, ca
     assert len(stopped.history["loss"]) == 2
     assert not second.exists()
 
-    stopping(99, number)
+    stopping(99, signal.SIGINT)
     assert benchmark.main(command) == 0
     out = capsys.readouterr().out
     assert "figure of a GPU" in out.splitlines()[0]
@@ -167,16 +169,18 @@ def test_what_fails_is_noted_and_left_out(tiny, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(benchmark, "trained", trained)
     names = [planned.name for planned in TINY]
     command = [str(tmp_path), *REHEARSAL]
-    assert benchmark.main(command) == 0
+    assert benchmark.main(command) == 1
     assert tried == names
     reason = "MemoryError: The device's memory does not suffice"
     assert f"{names[0]} failed: {reason}\n" in capsys.readouterr().out
     failed = tmp_path / "rehearsal" / "failed.json"
     assert json.loads(failed.read_text()) == dict.fromkeys(names, reason)
-    assert benchmark.main(command) == 0
+    assert benchmark.main(command) == 1
     assert tried == names
-    assert f"{names[0]}: left out, for it failed: {reason}" in capsys.readouterr().out
-    assert benchmark.main([*command, "--retry"]) == 0
+    out = capsys.readouterr().out
+    assert f"{names[0]}: left out, for it failed: {reason}" in out
+    assert f"All is done but what failed: {names[0]}, {names[1]}." in out
+    assert benchmark.main([*command, "--retry"]) == 1
     assert tried == 2 * names
 
 
@@ -209,7 +213,9 @@ def test_random_pictures_are_of_imagenets_size():
 @pytest.mark.slow
 def test_the_speed_of_random_pictures_is_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "tidy", lambda: None)
-    command = [str(tmp_path), *REHEARSAL, "--only", benchmark.RANDOM, "--batch", "2"]
+    smaller = Planned("resnet8v1", "standard", "one-cycle", 3, random=True)
+    monkeypatch.setattr(benchmark, "PLAN", [smaller])
+    command = [str(tmp_path), *REHEARSAL, "--batch", "2"]
     assert benchmark.main(command) == 0
     run = records.load(tmp_path / "rehearsal" / benchmark.RANDOM)
     assert benchmark.is_finished(run)
@@ -217,7 +223,7 @@ def test_the_speed_of_random_pictures_is_kept(tmp_path, monkeypatch, capsys):
     assert "test_confusion" not in run.record["results"]
     cells = benchmark.row(run)
     assert cells[5:8] == ("–", "–", "–")
-    assert "ResNet50, one-cycle, batches of 2, rehearsal" in capsys.readouterr().out
+    assert "ResNet8v1, one-cycle, batches of 2, rehearsal" in capsys.readouterr().out
 
 
 @pytest.mark.slow
