@@ -23,7 +23,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 # %% [markdown]
 # As it stands, this notebook trains on the drawn shapes, for less than a minute, and writes to a temporary folder. In the *full* profile it trains on
@@ -331,12 +330,17 @@ for name, optimizer in (("SGD", momentum), ("Adam", keras.optimizers.Adam)):
 # `model.fit` and `rl.train` repeat one step: forward, loss, gradient, update. This is how TensorFlow returns a gradient:
 
 # %%
-x = tf.Variable(3.0)
-with tf.GradientTape() as tape:
-    y = x**2
-print("derivative of x ** 2 at 3:", tape.gradient(y, [x])[0].numpy())
-x.assign_sub(0.5)
-print("x after x.assign_sub(0.5):", x.numpy())
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    x = tf.Variable(3.0)
+    with tf.GradientTape() as tape:
+        y = x**2
+    print("derivative of x ** 2 at 3:", tape.gradient(y, [x])[0].numpy())
+    x.assign_sub(0.5)
+    print("x after x.assign_sub(0.5):", x.numpy())
+else:
+    print("The tape is TensorFlow's: this cell and the exercise below need that backend.")
 
 # %% [markdown]
 # ### Exercise: write the loop
