@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ..inspection import gradients
 from .core import Wrong, described, guarded
 
 
@@ -65,15 +66,11 @@ def share_of_pixels(model):
 
     In the copy all kernels are positive, so that no ReLU hides a pixel and none cancels another.
     """
-    import tensorflow as tf
-
     copy = guarded(keras.models.clone_model, model)
     for weight in copy.weights:
         fixed = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0}
         value = fixed.get(weight.name, 1 / np.prod(weight.shape[:-1] or (1,)))
         weight.assign(np.full(weight.shape, value))
-    x = tf.Variable(tf.ones((1, *model.input.shape[1:])))
-    with tf.GradientTape() as tape:
-        total = tf.reduce_sum(copy(x))
-    gradient = ops.convert_to_numpy(tape.gradient(total, x))
+    picture = np.ones((1, *model.input.shape[1:]))
+    (gradient,) = gradients(lambda x: ops.sum(copy(x)), [picture])
     return float((np.abs(gradient[0]).sum(axis=-1) > 0).mean())
