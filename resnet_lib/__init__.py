@@ -9,6 +9,7 @@ Keras, and TensorFlow behind it, are imported here, quietly (see `resnet_lib.run
 command line, when a command needs them. The rest of the package is imported when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -58,3 +59,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+# Processes that train together are joined before anything is computed; a command does so itself.
+if not runtime.is_command_line() and any(
+    name.startswith("KERAS_DISTRIBUTION_") for name in os.environ
+):
+    import_module(".training.hosts", __name__).join_hosts()

@@ -8,10 +8,19 @@
 from .budget import for_budget
 from .commands import run_command
 from .fused_bn import speed_up
+from .hosts import join_hosts
 from .machine import Execution, best_execution
 from .run import train
 
-__all__ = ["Execution", "best_execution", "for_budget", "run_command", "speed_up", "train"]
+__all__ = [
+    "Execution",
+    "best_execution",
+    "for_budget",
+    "join_hosts",
+    "run_command",
+    "speed_up",
+    "train",
+]
 
 
 def __dir__():

@@ -189,6 +189,7 @@ def _finished(record, folder, job):
 
 def _checked_execution(execution, devices, data, recipe):
     """Return how steps are run, on how many devices; refuse what these cannot do."""
+    hosts.check_joined()
     if devices is None and execution is not None:
         devices = execution.devices
     devices = spreading.checked(devices, hosts.processes())
