@@ -60,7 +60,7 @@ for label, run in two_recipes.items():
 
 # %% [markdown]
 # After the same number of epochs, the example is ahead. After the same time, one-cycle is, by five points and more. Which epochs you compare decides who wins, because the two spend them differently. The example's rate was the same throughout, for it first
-# drops after 81 epochs. The rate of one-cycle had yet to fall at epoch 59, and accuracy arrives while it falls: look at the middle and the right. The losses on the left cannot be compared, because each holds the penalty of its own weight decay.
+# drops after 81 epochs. The rate of one-cycle was still far from zero at epoch 59, and the last points of accuracy arrive as it gets there: look at the middle and the right. The losses on the left cannot be compared, because each holds the penalty of its own weight decay.
 #
 # Is the example's recipe a bad one? It was made for 200 epochs, and with those its documentation has 92.16 %. A recipe that is cut off before its rate falls gives away what the fall brings. The same one-cycle command with `--epochs 15` shows it:
 
@@ -280,7 +280,7 @@ rl.exercises.compare("07-smallest", parameters_and_multiply_adds=ratios)
 
 # %% [markdown]
 # ResNet-50 shrinks 64x64 pixels to a map of 2x2, because its stem was made for 224x224; ResNet-20 keeps 16x16 and computes at many more places. That is why a network with so many fewer parameters still needs half as many multiply-adds. Resolution and size change together here. These runs say that ResNet-20 is the better choice for these
-# pictures. They do not say that fewer parameters are better; for that, ResNet-50 would have to keep larger maps, too.
+# pictures. They do not say that fewer parameters are better; for that, a ResNet-50 that keeps larger maps, such as the project of notebook 5 builds, would have to be trained as well, and it was not.
 #
 # How much of the gap is chance? These two ways were run with three seeds:
 
@@ -415,7 +415,7 @@ print("of a class, or one by one, less than half as good:", max(in_training[1:])
 print(f"arrays of the network that the evaluation has changed: {moved} of {len(kept)}")
 
 # %% [markdown]
-# Network and pictures are the same in all bars, except that only every sixth picture was judged one by one. With mixed batches nothing seems wrong, which is why the mistake stays hidden. In a batch of one class, BN subtracts just what tells this class from the others. A single picture is judged by its own mean and variance. An answer must not depend on
+# The first four bars are of one network and the same pictures, except that only every sixth picture was judged one by one. With mixed batches nothing seems wrong, which is why the mistake stays hidden. In a batch of one class, BN subtracts just what tells this class from the others. A single picture is judged by its own mean and variance. An answer must not depend on
 # who else is in the batch.
 #
 # There is a second damage. A call in training mode also moves BN's statistics, so the evaluation has changed the network: compare the last bar with the first.
@@ -655,7 +655,7 @@ for trainable in (True, False):
 keras.utils.set_random_seed(0)
 fresh = made_ready(keras.models.clone_model(backbone), few.num_classes)
 unfreeze(fresh)
-print(rl.count_parameters(fresh))
+print("from random weights: 30 epochs begin", flush=True)
 by_start["from random weights"] = fit(fresh, rate=1e-3, epochs=30)
 for start, (on_training, on_test) in by_start.items():
     print(f"{start:20} {on_training:4.0%} of the training pictures, {on_test:4.0%} of the test")
