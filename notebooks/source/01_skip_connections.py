@@ -26,7 +26,7 @@ from keras import layers
 
 # %% [markdown]
 # `resnet_lib` is the library behind these notebooks. Import it first: it sets TensorFlow up before
-# TensorFlow starts. Here it brings the pictures, draws figures and measures signals; what matters you write yourself.
+# TensorFlow starts. Here it brings the pictures, draws figures and measures signals; you write yourself what matters.
 #
 # ## Pictures to learn from
 #
@@ -236,10 +236,6 @@ rl.plots.block(one_block)
 # circle, and the arc that takes the block's input past both convolutions to it.
 #
 # An addition has no weights, so the networks are equally large. Now train the residual ones:
-
-# %%
-for block in (plain_block, residual_block):
-    print(f"{block.__name__}: {rl.count_parameters(network(block, 38))}")
 
 # %% tags=["nbval-loss", "nbval-accuracy"]
 residual_losses = {depth: trained(residual_block, depth) for depth in (8, 38)}
