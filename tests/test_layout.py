@@ -16,10 +16,13 @@ TESTS = Path(__file__).parent
 WITHOUT_ROOM = {"contributing", "damage", "init", "layout", "nbval_approx", "notebooks"}
 WITHOUT_ROOM |= {
     "exercises_models",
+    "gpu",
+    "jax",
     "lab",
     "odd_models",
     "project",
     "reference",
+    "scaling",
     "tasks",
     "time_to_accuracy",
     "workshop",

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from .. import checks
-from ..datasets.base import Dataset
 
 if TYPE_CHECKING:
+    from ..datasets.base import Dataset
     from ..recipes import Recipe
 
 SPREADING = ("tensorflow", "jax")
@@ -84,7 +84,7 @@ def _few(devices, there, backend):
     )
 
 
-def check_batches(recipe: "Recipe", data: Dataset, devices: int) -> None:
+def check_batches(recipe: "Recipe", data: "Dataset", devices: int) -> None:
     """Refuse batches that cannot be shared out equally.
 
     The last batch of an epoch is smaller. Where it cannot be shared out equally, JAX computes all
