@@ -77,7 +77,11 @@ PLAN = [
 def main(arguments=None):
     options = parse(arguments)
     if options.table:
-        print(table(runs_of(options.folder)))
+        try:
+            print(table(runs_of(options.folder)))
+        except (FileNotFoundError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 1
         return 0
     card = card_of(options)
     if card is None:
@@ -298,12 +302,13 @@ def known(out):
 
 
 def runs_of(folder):
-    """Return the runs in a folder by their names, in the plan's order."""
+    """Return the plan's runs in a folder by their paths, in the plan's order."""
     from resnet_lib import records
 
-    found = {Path(path).name: run for path, run in records.runs_in(folder).items()}
     places = {planned.name: place for place, planned in enumerate(PLAN)}
-    return dict(sorted(found.items(), key=lambda pair: places.get(pair[0], len(places))))
+    found = records.runs_in(folder)
+    ours = [path for path in found if Path(path).name in places]
+    return {path: found[path] for path in sorted(ours, key=lambda path: places[Path(path).name])}
 
 
 def is_finished(run):

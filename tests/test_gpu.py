@@ -23,6 +23,7 @@ TINY = [
     Planned("resnet8v1", "standard", "example", 3),
     Planned("resnet11v2", "example", "example", 3),
 ]
+HISTORY = {name: [] for name in ("loss", "val_accuracy", "cpu_seconds", "seconds")}
 REHEARSAL = ["--cpu", "--epochs", "3"]
 
 
@@ -84,6 +85,20 @@ def test_without_a_gpu_nothing_is_made(tiny, tmp_path, capsys):
     assert "finds no GPU here, so nothing was trained or measured" in err
     assert not out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_table_of_nothing_is_a_sentence(tmp_path, capsys):
+    assert benchmark.main([str(tmp_path), "--table"]) == 1
+    assert "without any record.json in it" in capsys.readouterr().err
+
+
+def test_the_table_has_the_plans_runs_in_its_order(tmp_path):
+    names = ["resnet20v1-one-cycle-30", "resnet32v1-example-200", "mine"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        records.save(made().record | {"history": HISTORY}, tmp_path / name)
+    found = [Path(path).name for path in benchmark.runs_of(tmp_path)]
+    assert found == names[:2]
 
 
 # Training
