@@ -18,6 +18,7 @@ WITHOUT_ROOM |= {
     "exercises_models",
     "gpu",
     "jax",
+    "jobs",
     "lab",
     "odd_models",
     "project",
