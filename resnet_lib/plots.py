@@ -410,6 +410,49 @@ def over_time(runs: Mapping[Any, Any], *, title: str = "") -> Figure:
 
 
 @styled
+def speed_up(devices: Sequence[int], ways: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw how many times as fast as one device several devices are.
+
+    Args:
+        devices: how many there are, from few to many.
+        ways: dict, title -> dict, label -> numbers, one for each of `devices`. Each title has axes
+            of its own, beside each other.
+
+    Returns:
+        Figure, its axes logarithmic. A dotted line is n times as fast with n devices.
+    """
+    labels = list(dict.fromkeys(label for series in ways.values() for label in series))
+    fig, axes = figure(
+        f"Line plots of the speed-up by the number of devices, {devices[0]} to {devices[-1]}, for "
+        f"{listed(labels)}, beside a dotted line where n devices are n times as fast as one. "
+        + " ".join(_ends_told(title, series, devices) for title, series in ways.items()),
+        columns=len(ways),
+        size=(4.5 * len(ways), 3.2),
+        sharey=True,
+        squeeze=False,
+    )
+    for ax, (title, series) in zip(axes[0], ways.items(), strict=True):
+        ax.plot(devices, devices, ":", color=COLOURS[6], label="n times as fast")
+        for number, (label, values) in enumerate(series.items()):
+            line, colour = LINES[number % 3], COLOURS[number % len(COLOURS)]
+            ax.plot(devices, values, line, color=colour, marker=".", label=plain(label))
+        ax.set(title=plain(title), xscale="log")
+        ax.set_xticks(devices[::3], [f"{count:,}" for count in devices[::3]])
+        ax.set_xticks([], minor=True)
+        logarithmic(ax)
+        label_axes(ax, "devices", "times as fast as one" if ax is axes[0][0] else "", whole=False)
+    axes[0][0].legend()
+    return fig
+
+
+def _ends_told(title, series, devices):
+    """Return where the lines of `speed_up` are highest, in words."""
+    tops = {label: int(np.argmax(values)) for label, values in series.items()}
+    told = [f"{label} {series[label][i]:.3g} times with {devices[i]}" for label, i in tops.items()]
+    return f"{title}: at most {listed(told)}."
+
+
+@styled
 def confusion(counts: ArrayLike, class_names: Sequence[str], *, title: str = "") -> Figure:
     """Draw which class was taken for which.
 

@@ -51,6 +51,15 @@ def test_over_time_shows_a_run_that_was_stopped_in_its_first_epoch():
     assert len(plots.over_time({"stopped": a_run(0)}).axes) == 3
 
 
+def test_speed_up_has_axes_for_each_way_and_says_where_its_lines_are_highest():
+    figure = plots.speed_up([1, 2, 4], {"a": {"x": [1, 2, 3]}, "b": {"x": [1, 1.5, 0.5]}})
+    for axes, expected in zip(figure.axes, ([1, 2, 3], [1, 1.5, 0.5]), strict=True):
+        perfect, line = axes.lines
+        np.testing.assert_array_equal(perfect.get_ydata(), [1, 2, 4])
+        np.testing.assert_array_equal(line.get_ydata(), expected)
+    assert "a: at most x 3 times with 4. b: at most x 1.5 times with 2." in figure.alt
+
+
 def test_a_confusion_matrix_needs_as_many_names():
     with pytest.raises(ValueError, match=r"3\. Received: counts of shape \(2, 2\)"):
         plots.confusion([[3, 0], [1, 0]], ["cat", "dog", "bird"])
@@ -69,6 +78,7 @@ FIGURES = {
     "gradient norm": lambda: plots.gradient_norm(MODEL, IMAGES, np.arange(4)),
     "signals": lambda: plots.signals({"a": gradients(), "b": gradients()}, title="two"),
     "curves": lambda: plots.curves({"a": [1, 2], "b": [2, 1]}, ylabel="loss", log=True),
+    "speed up": lambda: plots.speed_up([1, 2], {"a way": {"a": [1, 2], "b": [1, 1.5]}}),
     "over time": lambda: plots.over_time({"one": a_run(), "two": a_run(5)}, title="two"),
     "confusion": lambda: plots.confusion([[3, 0], [1, 0]], ["cat", "dog"], title="two"),
     "images": lambda: plots.images(IMAGES, list("abcd"), columns=3, alt="Four noise pictures."),
@@ -141,6 +151,7 @@ WITH_TEXTS = {
     "feature maps": lambda text: plots.feature_maps(odd_model(text)),
     "block": lambda text: plots.block({text: (MODEL, "stage1_block1"), "b": odd_model(text)}),
     "network": lambda text: plots.block({text: MODEL}),
+    "speed up": lambda text: plots.speed_up([1, 2], {text: {text: [1, 2]}}),
     "over time": lambda text: plots.over_time({text: a_run()}, title=text),
     "confusion": lambda text: plots.confusion([[3, 0], [1, 0]], [text, "dog"], title=text),
     "images": lambda text: plots.images(IMAGES, [text] * 4, alt="Noise."),
