@@ -6,7 +6,7 @@
 # WORKERS=... how many processes run the tests (2); WORKERS= for none but pytest's own
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab my_notebooks quick test test-slow notebooks check lock
+.PHONY: help setup lab my_notebooks quick test test-slow test-jax notebooks check lock
 
 PYTHON ?= python3
 ARGS ?=
@@ -92,6 +92,13 @@ test: setup ## run the tests but the slow ones, and every notebook
 
 test-slow: setup ## run the slow tests: those that take over four seconds
 	$(PYTEST) -m slow tests $(ARGS)
+
+# The tests of what trains, which hold on either backend; tests/test_jax.py runs some in `make test`.
+ENGINE = inspection callbacks network architecture batches machine progress run fit jax_steps
+
+test-jax: setup ## run the tests of what trains, and every notebook, under JAX
+	KERAS_BACKEND=jax $(PYTEST) --nbval-lax --nbval-current-env \
+	  $(ENGINE:%=tests/test_%.py) notebooks $(ARGS)
 
 notebooks: setup ## rebuild notebooks/*.ipynb from notebooks/source/*.py
 	$(PY) notebooks/build.py $(ARGS)

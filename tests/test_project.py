@@ -31,7 +31,11 @@ CONDA_ENVIRONMENT = "resnet-lib"
 # Requirements
 
 
-def declared(without=("gpu", "torch")):
+# Extras for one kind of machine each; they are not in the lock.
+ACCELERATORS = ("gpu", "jax-cuda", "jax-tpu")
+
+
+def declared(without=(*ACCELERATORS, "torch")):
     """Return the requirements of pyproject.toml, but for some extras."""
     extras = PROJECT["project"]["optional-dependencies"]
     lines = [line for name, group in extras.items() if name not in without for line in group]
@@ -132,9 +136,25 @@ def test_conda_environment_has_the_python_of_pyproject_and_the_tools_of_the_make
     assert {"pip", "make"} <= conda.keys()
 
 
-def test_conda_environment_names_the_gpu_requirement():
-    (gpu,) = PROJECT["project"]["optional-dependencies"]["gpu"]
-    assert gpu in (ROOT / "environment.yml").read_text()
+@pytest.mark.parametrize("extra", ACCELERATORS)
+def test_conda_environment_names_the_requirement_for_an_accelerator(extra):
+    (requirement,) = PROJECT["project"]["optional-dependencies"][extra]
+    text = (ROOT / "environment.yml").read_text()
+    comments = [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    assert sum(requirement in line for line in comments) == 1
+
+
+@pytest.mark.parametrize("extra", ACCELERATORS)
+def test_an_accelerators_extra_has_a_version_that_the_lock_meets(extra):
+    """What is tested on the CPU is what the extra installs, but for the accelerator."""
+    (line,) = PROJECT["project"]["optional-dependencies"][extra]
+    requirement = Requirement(line)
+    assert len(requirement.extras) == 1
+    assert outside([requirement], locked(LOCK, PYTHONS[0])) == []
+
+
+def test_tensorflow_is_a_dependency_whatever_the_backend():
+    assert "tensorflow" in ranges(map(Requirement, PROJECT["project"]["dependencies"]))
 
 
 def test_conda_environment_has_the_name_that_the_makefile_looks_for():
@@ -579,10 +599,20 @@ def test_each_kind_of_test_is_one_pytest_run_without_a_gpu(checkout, target, opt
     assert commands(checkout, target, WORKERS="3") == [two.replace("-n 2", "-n 3")]
 
 
+def test_jax_runs_the_engines_tests_and_the_notebooks_without_comparing_them(checkout):
+    (line,) = commands(checkout, "test-jax", "ARGS=-k shapes", WORKERS="")
+    head, _, files = line.partition(" tests/")
+    assert head == f"KERAS_BACKEND=jax {PYTEST} --nbval-lax --nbval-current-env"
+    *files, notebooks, k, shapes = f"tests/{files}".split()
+    assert (notebooks, k, shapes) == ("notebooks", "-k", "shapes")
+    assert len(files) > 5
+    assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
 def test_tests_that_fail_make_their_target_fail(checkout):
     make(checkout, "setup")
     (checkout / ".venv/bin/python").write_text('#!/bin/sh\n[ "$2" != pytest ]\n')
-    for target in ("quick", "test", "test-slow"):
+    for target in ("quick", "test", "test-slow", "test-jax"):
         assert make(checkout, target).returncode != 0
 
 

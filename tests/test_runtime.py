@@ -1,5 +1,6 @@
 """What `import resnet_lib` does to TensorFlow, seen from fresh processes; the profiles."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -32,6 +33,9 @@ chatter(b"import chatter\\n")
 class config:
     def list_physical_devices():
         chatter(b"device chatter\\n")
+    def set_visible_devices(devices, kind):
+        chatter(b"device chatter\\n")
+        print("left alone:", kind, devices)
 """
 
 TRAIN = """
@@ -317,6 +321,7 @@ LOADED = """
 import os, sys, resnet_lib
 print("tensorflow" in sys.modules, "keras" in sys.modules, "TF_ENABLE_ONEDNN_OPTS" in os.environ)
 """
+LATER = "import resnet_lib, os\nimport tensorflow\nos.write(2, b'heard\\n')"
 
 
 def test_jax_loads_no_tensorflow(python):
@@ -326,8 +331,71 @@ def test_jax_loads_no_tensorflow(python):
     assert output(python(program, KERAS_BACKEND="jax")) == "jax False\n"
 
 
-def test_another_backend_changes_nothing(python, fake):
+def test_another_backend_imports_nothing(python, fake):
     assert output(python(LOADED, KERAS_BACKEND="jax")) == "False False False\n"
+
+
+@pytest.mark.parametrize("options", [(), ("-u",)])
+def test_a_tensorflow_that_comes_along_is_muted_and_leaves_the_gpus_alone(python, fake, options):
+    finished = python(LATER, options, KERAS_BACKEND="jax")
+    assert output(finished) == "left alone: GPU []\n"
+    assert finished.stderr == "heard\n"
+
+
+def test_a_tensorflow_that_comes_along_is_heard_at_log_level_0(python, fake):
+    finished = python(LATER, KERAS_BACKEND="jax", TF_CPP_MIN_LOG_LEVEL="0")
+    assert (output(finished), finished.stderr) == ("", "import chatter\nheard\n")
+
+
+def test_a_tensorflow_that_cannot_come_along_is_heard(python, fake):
+    fake("raise ImportError('no such library')")
+    finished = python(LATER, KERAS_BACKEND="jax")
+    assert finished.stderr.endswith("\nImportError: no such library\n")
+    assert "chatter" not in finished.stderr
+
+
+SAVE = f"{TRAIN}\nmodel.save('model.keras')\nkeras.saving.load_model('model.keras').predict"
+SAVE += "(np.zeros((4, 8, 8, 3)), verbose=0)\nimport sys\nassert 'tensorflow' in sys.modules\n"
+
+
+@pytest.mark.slow
+def test_nothing_is_printed_up_to_a_saved_model_on_jax(python):
+    """Keras imports TensorFlow, where it is installed, to save a model."""
+    finished = python(SAVE, KERAS_BACKEND="jax", CUDA_VISIBLE_DEVICES="-1")
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+# The version
+
+
+@pytest.mark.parametrize(
+    ("project", "found"),
+    [
+        ('[project]\nname = "resnet-lib"\nversion = "9.8"', "9.8"),
+        ('[project]\nname = "another"\nversion = "9.8"', "installed"),
+        ("[tool.ruff]", "installed"),
+        ("no toml", "installed"),
+        (None, "installed"),
+    ],
+)
+def test_the_version_is_that_of_the_checkout_else_that_installed(
+    tmp_path, monkeypatch, project, found
+):
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "resnet_lib" / "runtime.py"))
+    monkeypatch.setattr(runtime, "installed_version", lambda name: "installed")
+    if project is not None:
+        (tmp_path / "pyproject.toml").write_text(project)
+    assert runtime.version() == found
+
+
+def test_a_version_that_nobody_knows_is_said_to_be_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "resnet_lib" / "runtime.py"))
+    monkeypatch.setattr(runtime, "installed_version", missing)
+    assert runtime.version().startswith("unknown: not installed")
+
+
+def missing(name):
+    raise importlib.metadata.PackageNotFoundError(name)
 
 
 def test_the_same_with_tensorflow(python, fake):
