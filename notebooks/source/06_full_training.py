@@ -190,7 +190,7 @@ fig
 # The example and the paper hold their rate for long and then divide it. One-cycle, after [4], rises over the first quarter and is at
 # zero at the end, after 15 epochs or 150: it is made for the time that you have.
 #
-# Why does it rise? With random weights, gradients change much from step to step. Why so high? Large steps cover ground, and their noise keeps the
+# Why does it rise? With random weights, gradients change much from step to step, so a large step along one of them leads astray. Why so high? Large steps cover ground, and their noise keeps the
 # network from settling early. Why does it fall? That noise also keeps the network from settling at the end, so the last points of accuracy come when the rate falls.
 #
 # The heights cannot be compared between Adam and SGD; the shapes can. Turn the number of epochs, and see what a short run has of each schedule:
@@ -409,13 +409,6 @@ for epoch in range(3):
 # %%
 keras.utils.set_random_seed(0)
 model = rl.resnet_v1(data.image_shape, 20, data.num_classes, form="standard")
-print(rl.count_parameters(model))
-rl.plots.feature_maps(model)
-
-# %% [markdown]
-# These are the three stages of notebook 3: the side halves and the channels double from each to the next.
-
-# %%
 if FULL and MINUTES:
     recipe = rl.training.for_budget(float(MINUTES), model, data)
 elif FULL:
@@ -624,7 +617,7 @@ rl.plots.curves(rates, ylabel="learning rate", log=True)
 # %% [markdown]
 # Alone, `ReduceLROnPlateau` goes down in steps. Beside the scheduler it says three times that it halves the rate, and changes nothing: what it does at the end of an epoch is
 # lost at the start of the next, when the scheduler sets the rate anew. So the example's `ReduceLROnPlateau` has no effect in any of its 200 epochs. Our recipe `example`
-# installs it all the same.
+# installs it all the same, because it repeats what was published.
 #
 # ## A run that is cut off
 #
