@@ -109,11 +109,12 @@ def test_a_last_batch_that_cannot_be_shared_out_is_computed_everywhere():
     assert all(apart(run, one) < 1e-5 for run in runs)
 
 
-def test_a_run_goes_on_with_another_number_of_devices(tmp_path, alone):
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_devices(tmp_path, alone, first, then):
     recipe = replace(TEN_STEPS, epochs=2)
     options = dict(out=tmp_path / "run", execution=WAYS[-1])
-    train(recipe, **options, devices=2, epochs=1)
-    run = train(recipe, **options, devices=1, resume=True)
+    train(recipe, **options, devices=first, epochs=1)
+    run = train(recipe, **options, devices=then, resume=True)
     assert len(run.history["loss"]) == 2
     assert apart(run, alone(recipe)) < 1e-4
 

@@ -168,7 +168,8 @@ class Job:
         """Put the backup of so many epochs into the copy that is trained."""
         path = ours.backup_of(self.folder / BACKUP, epochs)
         if hosts.processes() == 1:
-            ours.restore(self.trained, path)
+            with self.spread():
+                ours.restore(self.trained, path)
             return
         copy = self._copy_here()
         hosts.first_only(lambda: ours.restore(copy, path))
@@ -282,7 +283,9 @@ class Job:
         """Measure and save what was learnt; the best weights stay in the final model."""
         hosts.first_only(self._finish)
         if hosts.processes() > 1:
-            self.final.set_weights(hosts.share_arrays(self.final.get_weights()))
+            shapes = [np.zeros(each.shape, each.dtype) for each in self.final.weights]
+            weights = self.final.get_weights() if hosts.is_first() else shapes
+            self.final.set_weights(hosts.share_arrays(weights))
             self.record |= hosts.shared(self.record)
 
     def _finish(self):
