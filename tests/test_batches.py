@@ -5,6 +5,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from backends import tensorflow_only
 from keras import layers
 from small import PICTURES, net
 
@@ -115,6 +116,7 @@ def test_each_epoch_of_a_run_has_the_pictures_of_that_epoch(kind, monkeypatch):
     assert all(seen.count(each) >= 3 for each in seen)
 
 
+@tensorflow_only("on JAX it is jax_steps that cuts on the device")
 def test_a_model_fitted_on_the_device_learns_the_same():
     part, weights = split(40), []
     for kind in (Batches, Places):

@@ -5,10 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from backends import tensorflow_only
 
 from resnet_lib.training import Execution, machine
 
 
+@tensorflow_only("on JAX another test has its own table")
 @pytest.mark.parametrize(
     ("cards", "expected"),
     [
@@ -29,6 +31,7 @@ def test_what_is_chosen_for_a_gpu(cards, expected, monkeypatch):
 BUILT = ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"]
 
 
+@tensorflow_only("it is TensorFlow's build that is asked")
 @pytest.mark.parametrize(
     ("built", "card", "refused"),
     [
@@ -81,6 +84,7 @@ def test_what_is_chosen_for_an_accelerator_under_jax(platform, capability, preci
     assert machine.best_execution() == Execution()
 
 
+@tensorflow_only("on a CPU, JAX computes in float32")
 @pytest.mark.parametrize(
     ("flags", "environment", "precision"),
     [

@@ -283,8 +283,8 @@ print("".join(inspect.getsource(rl.resnet_v1).split('"""')[::2]))
 # %% tags=["nbval-approx", "shows-loss"]
 for training in (True, False):
     probabilities = yours(pictures, training=training)
-    loss = keras.losses.sparse_categorical_crossentropy(labels, probabilities).numpy().mean()
-    print(f"training={training}: loss {loss:.2f}, ln 10: {np.log(10):.2f}")
+    losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+    print(f"training={training}: loss {float(keras.ops.mean(losses)):.2f}, ln 10: {np.log(10):.2f}")
 
 # %% [markdown]
 # The first loss is worse than that of an even guess: the stream has grown from block to block, as in notebook 1, so random weights in the head give
