@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         if stop.args == (signal.SIGTERM,):
             return _terminated(options)
-        print(_told("\nresnet_lib", "stopped", stop), file=sys.stderr)
-        return 130
+        return _leave(_told("\nresnet_lib", "stopped", stop), 130, seconds=10)
     except Exception as error:
         if told := _left_alone(error):
             return _leave(told, LEFT_ALONE, seconds=0)
@@ -139,7 +138,7 @@ class _Version(argparse.Action):
         from importlib.metadata import version
 
         keras = f"Keras {version('keras')} on {runtime.keras_backend()}"
-        runtime.say(f"resnet_lib {version('resnet-lib')}, {keras}, Python {sys.version.split()[0]}")
+        runtime.say(f"resnet_lib {runtime.version()}, {keras}, Python {sys.version.split()[0]}")
         parser.exit()
 
 

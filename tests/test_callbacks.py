@@ -17,7 +17,9 @@ from small import (
     train,
 )
 
+from resnet_lib import runtime
 from resnet_lib.recipes import EXAMPLE
+from resnet_lib.training import callbacks
 
 
 @pytest.fixture
@@ -90,6 +92,85 @@ def test_where_interrupts_are_ignored_they_stay_so(interrupts):
     run = train(epochs=1, callbacks=[At(0, 0, lambda model: signal.raise_signal(signal.SIGINT))])
     assert "stopped" not in run.record
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+# SIGTERM, a cluster's notice.
+
+
+@pytest.fixture
+def notices():
+    """Set the handler that a Python has by itself; returns a function to choose another."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield lambda handler: signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGTERM, before)
+
+
+def notice(times=1):
+    return At(1, 0, lambda model: [signal.raise_signal(signal.SIGTERM) for _ in range(times)])
+
+
+def test_sigterm_ends_a_run_as_an_interrupt_does(notices, tmp_path, capsys):
+    run = train(tmp_path / "run", callbacks=[notice()])
+    assert run.record["stopped"] == "by SIGTERM in epoch 2"
+    assert run.record["results"]["test_accuracy_best"] >= 0
+    told = capsys.readouterr().err
+    assert "what was learnt is measured and kept. A second SIGTERM ends it at once." in told
+    assert "resume=True (--resume)" in told.splitlines()[-1]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    whole = train(tmp_path / "run", resume=True)
+    assert whole.record["resumed"][0]["epoch"] == 1
+    assert len(whole.history["loss"]) == 3
+
+
+def test_a_second_sigterm_and_one_before_the_first_step_have_their_usual_effect(notices):
+    seen = []
+    notices(lambda number, frame: seen.append(number))
+    assert train(callbacks=[notice(2)]).record["stopped"] == "by SIGTERM in epoch 2"
+    assert seen == [signal.SIGTERM]
+
+    class Early(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert "stopped" not in train(epochs=1, callbacks=[Early()]).record
+    assert seen == [signal.SIGTERM] * 2
+
+
+def test_where_sigterm_is_ignored_it_stays_so(notices):
+    notices(signal.SIG_IGN)
+    assert "stopped" not in train(epochs=2, callbacks=[notice()]).record
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+
+
+def test_on_the_command_line_sigterm_leaves_the_finished_epochs(
+    notices, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(runtime, "is_command_line", lambda: True)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        train(tmp_path / "run", callbacks=[notice()])
+    assert callbacks.was_terminated(stopped.value)
+    assert "the epochs that are finished are kept" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "record.json").exists(), "nothing is measured"
+    monkeypatch.undo()
+    assert train(tmp_path / "run", resume=True).record["resumed"][0]["epoch"] == 1
+
+
+def test_several_processes_stop_where_jax_says(notices, interrupts, monkeypatch, capsys):
+    """JAX has SIGTERM then; an interrupt becomes one."""
+    noticed, answers = [], iter([False, False, True])
+    notices(lambda number, frame: noticed.append(number))
+    monkeypatch.setattr(callbacks.hosts, "processes", lambda: 2)
+    monkeypatch.setattr(callbacks.hosts, "is_time_to_stop", lambda: next(answers))
+    with callbacks.Interruptible() as interruptible:
+        interruptible.on_train_batch_begin(0)
+        interruptible.on_train_batch_end(0)
+        signal.raise_signal(signal.SIGINT)
+        assert noticed == [signal.SIGTERM]
+        interruptible.on_train_batch_begin(1)  # Not yet.
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            interruptible.on_test_batch_begin(0)
+    assert callbacks.was_terminated(stopped.value)
+    assert "A second interrupt ends it at once" in capsys.readouterr().err
 
 
 def test_the_rate_of_each_step_is_the_recipes():

@@ -8,16 +8,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from small import SHAPES
 
 import resnet_lib
 from resnet_lib import datasets, exercises, models, recipes, records, training
-from resnet_lib.__main__ import _form, _parser, _recipe, main
+from resnet_lib.__main__ import LEFT_ALONE, TERMINATED, _form, _parser, _recipe, main
 from resnet_lib.recipes import ONE_CYCLE
 from resnet_lib.training import fit as fitting
-from resnet_lib.training import machine
+from resnet_lib.training import hosts, machine
 
 import keras  # isort: skip
 
@@ -178,6 +179,29 @@ def interruptible(command, **options):
     )
 
 
+def takes_sigterm(process):
+    """Say whether a process has a handler for SIGTERM by now, as Linux tells it."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    [caught] = [line.split()[1] for line in lines if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+def test_sigterm_while_keras_is_imported(tmp_path):
+    out = tmp_path / "run"
+    process = interruptible([*TRAIN, "--out", str(out)])
+    while not takes_sigterm(process):
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate()
+    assert (process.returncode, printed) == (75, ""), errors
+    again = shlex.join(["python", "-m", "resnet_lib", *TRAIN[3:], "--out", str(out), "--resume"])
+    told = f"resnet_lib: stopped by SIGTERM; no epoch was finished. To go on: {again}\n"
+    assert errors == told
+
+
 @pytest.mark.parametrize("delay", [0.3, 1.5])
 def test_ctrl_c_while_keras_is_imported(delay, tmp_path):
     process = interruptible([*TRAIN, "--out", str(tmp_path / "run")])
@@ -304,6 +328,76 @@ def test_ctrl_c_ends_a_command_with_what_was_learnt(tmp_path):
     assert printed.endswith(f"\nTo go on: {again} --resume\n")
     run = records.load(out)
     assert run.load_model().predict(SHAPES.test.images[:4], verbose=0).shape == (4, 10)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_command_with_the_finished_epochs_and_it_goes_on(tmp_path):
+    out = tmp_path / "run"
+    command = [*TRAIN, "--limit", "512", "--epochs", "30", "--out", str(out)]
+    process = interruptible(command)
+    wait_for(out / fitting.BACKUP / "epoch-00001.weights.h5", process)
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate()
+    assert process.returncode == 75, errors
+    again = shlex.join(["python", "-m", "resnet_lib", *command[3:], "--resume"])
+    assert errors.splitlines()[-1] == (
+        f"resnet_lib: stopped by SIGTERM; {out} holds the epochs that were finished. "
+        f"To go on: {again}"
+    )
+    assert "Traceback" not in errors
+    assert not (out / records.RECORD).exists(), "nothing is measured"
+    finished = printed.count("epoch ")
+    again = [*command, "--resume", "--stop-after", str(finished + 1)]
+    process = subprocess.run(again, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    record = records.load(out).record
+    assert [each["epoch"] for each in record["resumed"]] == [finished]
+    assert len(record["history"]["loss"]) == finished + 1
+
+
+def test_the_exit_codes_are_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "75: SIGTERM; the last finished epoch is kept. 69: another process of the run" in said
+    assert (TERMINATED, LEFT_ALONE) == (75, 69)
+
+
+def test_a_run_that_is_left_alone_ends_with_a_code_of_its_own(tmp_path, monkeypatch, capsys):
+    def train(*_, **options):
+        raise hosts.LostError("Another of the 2 processes is gone.")
+
+    monkeypatch.setattr(training, "train", train)
+    assert main([*TRAIN[3:], "--out", str(tmp_path / "run")]) == 69
+    assert capsys.readouterr().err == "resnet_lib: Another of the 2 processes is gone.\n"
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, None), ("1", 1), ("all", "all")])
+def test_the_command_takes_devices(asked, given, tmp_path, monkeypatch):
+    found = []
+
+    def train(*_, **options):
+        found.append(options["devices"])
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "train", train)
+    words = [] if asked is None else ["--devices", asked]
+    assert main([*TRAIN[3:], "--out", str(tmp_path / "run"), *words]) == 2
+    assert found == [given]
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "two", "1.5"])
+def test_what_is_no_number_of_devices_is_refused(wrong, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([*TRAIN[3:], "--out", "x", f"--devices={wrong}"])
+    assert f"Expected a number of devices, or all. Received: '{wrong}'" in capsys.readouterr().err
+
+
+def test_joining_under_tensorflow_is_refused_in_a_line(tmp_path, capsys):
+    assert main([*TRAIN[3:], "--out", str(tmp_path / "run"), "--join"]) == 2
+    err = capsys.readouterr().err
+    assert "Expected KERAS_BACKEND=jax for several processes" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("asked", [None, "float32", "mixed_bfloat16"])
