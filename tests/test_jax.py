@@ -170,3 +170,37 @@ def test_what_is_blocked_is_missed_where_a_figure_or_a_picture_is_asked_for(tmp_
     lines = python("-c", BLOCKED + FIGURE, cwd=tmp_path).splitlines()
     assert lines[0] == "No module named 'matplotlib'"
     assert "No module named 'PIL'" in lines[1]
+
+
+# The training engine: its own tests, under JAX
+
+ENGINE = re.search(r"^ENGINE = (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+IN_SHORT = {
+    "jax_steps": [
+        "test_weights_and_losses_are_those_of_a_step_a_call[4]",
+        "test_the_rate_is_that_of_each_step",
+        "test_a_resumed_run_has_the_same_bits",
+    ],
+    "fit": ["test_a_loss_that_is_not_a_number_in_the_first_epoch_is_an_error"],
+    "callbacks": ["test_after_an_interrupt_the_run_says_how_to_go_on"],
+}
+
+
+def pytest_on_jax(*arguments):
+    """Run tests under JAX; return pytest's last line, such as "3 passed in 9.1s"."""
+    options = ("-q", "--tb=short", "-p", "no:xdist", "-p", "no:cacheprovider")
+    return python("-m", "pytest", *options, *arguments, cwd=ROOT).splitlines()[-1]
+
+
+def test_the_engine_trains_resumes_and_ends_on_jax_as_it_should():
+    asked = [f"tests/test_{file}.py::{name}" for file, names in IN_SHORT.items() for name in names]
+    said = pytest_on_jax(*asked)
+    assert re.match(rf"{len(asked)} passed(, \d+ warnings?)? in ", said), (
+        "each, and none is skipped"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ENGINE)
+def test_each_test_of_the_engine_passes_on_jax(file):
+    assert " passed" in pytest_on_jax(f"tests/test_{file}.py")
