@@ -127,6 +127,7 @@ def test_the_device_has_its_next_steps_before_it_is_waited_for():
     epoch = ["call", "end 1", "call", "end 3", "call", "call", "end 5"]
     assert log == epoch * 2
     assert losses[0] == losses[1] != losses[2]  # Told: the first call's, again, the last one's.
+    assert calls.compiled._cache_size() == 2  # For each size of a batch once, and not each epoch.
 
 
 def test_the_images_are_cut_as_on_the_host():

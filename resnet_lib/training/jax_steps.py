@@ -62,7 +62,8 @@ class _Calls:
         self.images = ()
         if batches.by_place:
             self.images = devices.everywhere(batches.split.images)
-        self.compiled, self.loop = None, partial(_loop, step, _pictures_of(batches), place)
+        self.compiled, self.state = None, None
+        self.loop = partial(_loop, step, _pictures_of(batches), place)
 
     def __call__(self, state, iterator):
         """Compute the next steps; return the numbers of the call before, and the state.
@@ -70,11 +71,14 @@ class _Calls:
         The device has its next work before it is waited for. Only the last call of an epoch returns
         its own numbers, and so does the first.
         """
+        if state is not self.state:
+            state = _bound(state)
         first, last = self.done, min(self.done + self.per_call, len(self.batches))
         for start, end, size in self._runs(first, last):
             logs, state = self._run(state, *self._block(start, end, size))
         ended = last == len(self.batches)
         told = logs if ended or self.before is None else self.before
+        self.state = state
         self.done, self.before = (0, None) if ended else (last, logs)
         return told, state
 
@@ -90,8 +94,8 @@ class _Calls:
 
         if self.compiled is None:
             # What comes back lies on the devices as what went in; that is given away.
-            layouts = jax.tree.map(lambda each: each.sharding, state)
-            self.compiled = jax.jit(self.loop, donate_argnums=0, out_shardings=(None, layouts))
+            layouts = (None, jax.tree.map(lambda each: each.sharding, state))
+            self.compiled = jax.jit(self.loop, donate_argnums=0, out_shardings=layouts)
         return self.compiled(state, self.images, *block)
 
     def _block(self, first, last, size):
@@ -109,6 +113,13 @@ class _Calls:
             before = self.batches.epoch * len(self.batches)
             rates[: last - first] = [self.rates(before + step) for step in range(first, last)]
         return block, devices.everywhere(rates), devices.everywhere(np.int32(last - first))
+
+
+def _bound(state):
+    """Bind a state to where it lies, as what a loop returns is: else it would be compiled anew."""
+    import jax
+
+    return jax.device_put(state, jax.tree.map(lambda each: each.sharding, state))
 
 
 def _loop(step, pictures, place, state, images, block, rates, count):
