@@ -1,10 +1,11 @@
-"""The answers of tasks00.py to tasks07.py, and which of them take long to judge."""
+"""The answers of tasks00.py to tasks10.py, and which of them take long to judge."""
 
 import importlib
 
 import pytest
 
-MODULES = [importlib.import_module(f"tasks{number:02}") for number in range(8)]
+NUMBERS = (*range(8), 10)
+MODULES = [importlib.import_module(f"tasks{number:02}") for number in NUMBERS]
 # Each module holds, of the exercises of its notebook:
 # RIGHT: {name: [right answer, another right one in another form, …]}
 # WRONG: {name: [(wrong answer, words of its diagnosis), …]}

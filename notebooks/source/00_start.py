@@ -21,6 +21,7 @@
 # | [5. ResNet-50](05_resnet50_comparison.ipynb) | write ResNet-50 from your own block, and prove that it is the one in keras.applications | 0.6 |
 # | [6. Train for real](06_full_training.ipynb) | write augmentation, schedule and training loop; train in the time that you have | 2 |
 # | [7. Fair comparisons](07_fair_comparisons.ipynb) | compare runs at equal cost, see what spoils a comparison, fine-tune | 2 |
+# | [10. Many devices](10_many_devices.ipynb) | write an all-reduce, train on several devices and hosts, go on after a stop | 2 |
 #
 # The minutes are those of running all cells, without a GPU. Reading and doing the tasks takes one to two and a half hours a notebook. Take them in order: each uses what the ones before it have built.
 #
@@ -152,10 +153,12 @@ print(*tasks.table().splitlines()[:4], sep="\n")
 #
 # | word | what it means | where |
 # |---|---|---|
+# | all-reduce | every device gets the sum of what all devices hold | [10, All-reduce, around a ring](10_many_devices.ipynb#All-reduce,-around-a-ring) |
 # | augmentation | changing each training picture a little, in another way in each epoch | [6, What the network is shown](06_full_training.ipynb#What-the-network-is-shown) |
 # | block | a few convolutions with one skip around them | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | bottleneck | a block of three convolutions, of which the middle one works with fewer channels | [2, The bottleneck](02_identity_and_projection_blocks.ipynb#The-bottleneck) |
 # | branch | the convolutions of a block, beside the skip | [1, The skip, in one line](01_skip_connections.ipynb#The-skip,-in-one-line) |
+# | data parallelism | each device holds the whole network and takes a part of each batch | [10, Divide the batch](10_many_devices.ipynb#Divide-the-batch) |
 # | degradation | a deeper plain network trains worse than a shallower one | [1, A plain network, shallow and deep](01_skip_connections.ipynb#A-plain-network,-shallow-and-deep) |
 # | epoch, step | a step takes one batch, an epoch takes every training picture once | [6, Steps and epochs](06_full_training.ipynb#Steps-and-epochs) |
 # | feature map | what a layer outputs: height, width and channels | [3, The network as a picture](03_cifar_resnet_v1.ipynb#The-network-as-a-picture) |
@@ -164,6 +167,7 @@ print(*tasks.table().splitlines()[:4], sep="\n")
 # | He initialisation | random weights of a size that keeps the signal's from layer to layer | [1, What gets through at the start](01_skip_connections.ipynb#What-gets-through-at-the-start) |
 # | identity block | a block whose skip is the input itself | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | kernel | of a convolution: its weights; of a notebook: the process that runs its cells | [Memory](#Memory) |
+# | linear scaling | a batch n times as large gets n times the rate | [10, The rate that goes with a batch](10_many_devices.ipynb#The-rate-that-goes-with-a-batch) |
 # | main path, stream | what runs from the first block to the last, and what the branches add to | [1, A plain network, shallow and deep](01_skip_connections.ipynb#A-plain-network,-shallow-and-deep) |
 # | mixed precision | computing with 16 bits, keeping the weights in 32 | [6, Speed](06_full_training.ipynb#Speed:-mixed-precision-and-XLA) |
 # | multiply-adds | the work of a network for one picture | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |

@@ -25,4 +25,7 @@ PREDICTIONS = {
     "07-training-mode": "the accuracy in training mode: mixed batches, one class, one picture",
     "07-one-seed": "how many different kernels of 53 are left if all layers have one seed",
     "07-best-of": "by how many points the best of 25 epochs on 120 test pictures flatters",
+    "10-sent": "how many times its gradient each device sends, with 4 devices and with 64",
+    "10-fastest": "with how many devices a step of ResNet-20 is the fastest, for one batch of 128",
+    "10-preempted": "how many epochs the command trains that goes on after a SIGTERM",
 }
