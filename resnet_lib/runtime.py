@@ -73,6 +73,9 @@ def is_command_line() -> bool:
     program, *arguments = getattr(sys, "argv", None) or [""]
     if program == "-m":  # As Python has it until the module is found.
         return sys.orig_argv[-1 - len(arguments)] in ("resnet_lib", "-mresnet_lib")
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)  # Once it is found.
+    if spec is not None and spec.name == f"{__package__}.__main__":
+        return True
     return Path(program).name == "resnet-lib"
 
 

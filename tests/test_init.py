@@ -20,7 +20,8 @@ def test_each_public_name_is_there():
 
 def test_the_engines_rooms_stand_behind_its_door():
     assert not {*ENGINE, "checks", "progress"} & set(rl.__all__)
-    names = ["Execution", "best_execution", "for_budget", "run_command", "speed_up", "train"]
+    names = ["Execution", "best_execution", "for_budget", "join_hosts", "run_command", "speed_up"]
+    names += ["train"]
     assert dir(rl.training) == rl.training.__all__ == names
     assert all(callable(getattr(rl.training, name)) for name in names)
     assert rl.train is rl.training.train

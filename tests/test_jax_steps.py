@@ -169,6 +169,14 @@ def test_nothing_that_is_not_a_number_is_kept():
     assert np.isfinite(run.model.get_weights()[0]).all()
 
 
+@pytest.mark.parametrize("execution", [Execution(), ONE], ids=["plain", "blocks"])
+def test_the_callers_model_stays_alive(execution):
+    model = net()
+    before = model.get_weights()
+    train(recipe=replace(RECIPE, epochs=1), model=model, execution=execution)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
 def test_an_interrupt_ends_it_after_a_call():
     run = train(recipe=RECIPE, execution=ONE, callbacks=[At(1, 3, raising(KeyboardInterrupt))])
     assert run.record["stopped"] == "by hand in epoch 2"

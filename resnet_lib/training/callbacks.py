@@ -191,13 +191,7 @@ def keeps_only_epochs(stop: KeyboardInterrupt) -> bool:
     So does SIGTERM on the command line: a cluster that takes a machine away leaves no time for
     measuring, and starts the command again.
     """
-    return was_terminated(stop) and _is_command()
-
-
-def _is_command():
-    # Python names the program by its path, once it has found the module of `python -m`.
-    module = getattr(sys.modules["__main__"], "__spec__", None)
-    return runtime.is_command_line() or (module and module.name) == "resnet_lib.__main__"
+    return was_terminated(stop) and runtime.is_command_line()
 
 
 class InMemory(io.BytesIO):

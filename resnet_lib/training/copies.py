@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any
 
 import keras
+import numpy as np
 
 from ..runtime import allow_depth
 
@@ -119,7 +120,9 @@ def _give_state(original, new):
             copy.trainable = part.trainable
             state = {}
             part.save_own_variables(state)
-            copy.load_own_variables(state)
+            # JAX would give both the same arrays, and training frees them.
+            arrays = {name: keras.ops.convert_to_numpy(each) for name, each in state.items()}
+            copy.load_own_variables({name: np.array(each) for name, each in arrays.items()})
 
 
 def _own_classes(model):
