@@ -21,8 +21,9 @@ freed kind as well: an accuracy stays between 0 and 1, a decimal number decimal.
 
 With several tags on a cell, each number must satisfy one of those that free its kind; but where
 `nbval-accuracy` is among them, numbers in per cent are judged by that alone. So print accuracies in
-per cent beside losses and times. `nbval-time` frees a loss beside it altogether: give times a cell
-of their own, and print no count in it that matters. The wide tags are for final figures.
+per cent beside losses and times. `nbval-time` frees a loss beside it altogether: give times, and
+what hangs on the last bit of a long computation, a cell of their own, and print no count in it that
+matters. The wide tags are for final figures.
 
 A kernel is started with RESNET_LIB_WIDGETS=0, so that it draws figures where JupyterLab shows
 widgets, and RESNET_LIB_PROGRESS=off, so that no run reads or changes what a reader has done.
