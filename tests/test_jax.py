@@ -203,4 +203,4 @@ def test_the_engine_trains_resumes_and_ends_on_jax_as_it_should():
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ENGINE)
 def test_each_test_of_the_engine_passes_on_jax(file):
-    assert " passed" in pytest_on_jax(f"tests/test_{file}.py")
+    assert " passed" in pytest_on_jax(f"tests/test_{file}.py", "-m", "not slow")
