@@ -114,8 +114,8 @@ def prepare() -> None:
     - TF_ENABLE_ONEDNN_OPTS becomes 1 and TF_CPP_MIN_LOG_LEVEL becomes 2, each unless it is set;
     - Keras and TensorFlow are imported, and the devices are listed, with file descriptor 2 muted,
       while Python's own warnings, logging and tracebacks still reach the screen;
-    - TensorFlow's warning that functions are traced too often is dropped: each model's functions
-      are traced for each shape of a batch, and a notebook has many models.
+    - TensorFlow's notes are dropped, and its warning that functions are traced too often: each
+      model's functions are traced for each shape of a batch, and a notebook has many models.
 
     Set TF_CPP_MIN_LOG_LEVEL=0 beforehand to see everything: then nothing is muted. Do so, too, to
     learn why a GPU is not found.
@@ -137,7 +137,9 @@ def prepare() -> None:
         _set_environment()
         _import_keras()
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
-            logging.getLogger("tensorflow").addFilter(_says_no_retracing)
+            logger = logging.getLogger("tensorflow")
+            logger.addFilter(_says_no_retracing)
+            logger.setLevel(logging.WARNING)  # MirroredStrategy tells of each reduction.
     else:
         _quieten_logs()
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":

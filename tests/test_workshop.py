@@ -1,4 +1,4 @@
-"""The tasks of the workshop: answers of tasks00.py to tasks07.py get the verdicts they should."""
+"""The tasks of the workshop: answers of tasks00.py to tasks10.py get the verdicts they should."""
 
 import pytest
 import test_exercises
