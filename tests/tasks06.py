@@ -226,8 +226,6 @@ WRONG = {
         (schedule(lambda e, p, b: -(-p // b)), "those are the steps of one"),
         (schedule(lambda e, p, b: e * (p // b)), "In which direction do you round"),
         (schedule(lambda e, p, b: e * p / b), "Round up within an epoch"),
-        (schedule(lambda e, p, b: e * p // b), "Round up within an epoch"),
-        (schedule(lambda e, p, b: -(-e * p // b)), "Round up within an epoch"),
         (schedule(lambda e, p, b: e * p), "a step takes a batch, not a picture"),
         (schedule(lambda e, p, b: p), "counts the pictures of an epoch"),
         (schedule(lambda e, p, b: e * b), "multiplies epochs by the size of a batch"),

@@ -187,10 +187,10 @@ def judge_gather(function):
         call(function)
     for devices, numbers in _RINGS:
         ring, expected = _scattered(devices, numbers), _scattered(devices, numbers)
-        guarded(function, ring)
+        returned = guarded(function, ring)
         all_gather(expected)
         if not any(ring.sent):
-            _judge_unsent(ring, _scattered(devices, numbers))
+            _judge_unsent(ring, _scattered(devices, numbers), returned)
         if not _alike(ring, expected):
             raise Wrong(_gather_told(ring, devices, numbers))
         if sum(ring.sent) > sum(expected.sent):
@@ -209,7 +209,12 @@ def _scattered(devices, numbers):
     return ring
 
 
-def _judge_unsent(ring, before):
+def _judge_unsent(ring, before, returned):
+    if returned is not None:
+        raise Wrong(
+            f"your function returns {described(returned)} and sends nothing. Expected: nothing is "
+            "returned, and chunks are sent by `ring.send`."
+        )
     if _alike(ring, before):
         raise NotDone("your function sends nothing yet. Write its body: loops with `ring.send`.")
     raise Wrong(
@@ -442,7 +447,7 @@ def judge_scaled(function):
                 "replace(recipe, field=…) returns one with other values."
             )
         if found == recipe:
-            raise NotDone("your function returns the recipe as it came.")
+            raise Wrong("your function returns the recipe as it came.")
         _judge_fields(found, recipe, devices)
 
 
