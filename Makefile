@@ -84,8 +84,11 @@ my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that i
 	@if command -v $(PY) >/dev/null; then $(PY) notebooks/copies.py; \
 	else "$(PYTHON)" notebooks/copies.py; fi
 
+# What `make quick` leaves to `make test`: the other backend, notebooks, benchmarks, the reference.
+NOT_QUICK = jax notebooks nbval_approx gpu scaling time_to_accuracy reference
+
 quick: setup ## run the tests but the slow ones, and no notebook: for while you work
-	$(PYTEST) -m "not slow" tests $(ARGS)
+	$(PYTEST) -m "not slow" $(NOT_QUICK:%=--ignore=tests/test_%.py) tests $(ARGS)
 
 test: setup ## run the tests but the slow ones, and every notebook
 	$(PYTEST) -m "not slow" --nbval --nbval-current-env tests notebooks $(ARGS)
