@@ -88,7 +88,7 @@ my_notebooks: ## copy the notebooks into my_notebooks/, never over a copy that i
 NOT_QUICK = jax notebooks nbval_approx gpu scaling time_to_accuracy reference
 
 quick: setup ## run the tests but the slow ones, and no notebook: for while you work
-	$(PYTEST) -m "not slow" $(NOT_QUICK:%=--ignore=tests/test_%.py) tests $(ARGS)
+	$(PYTEST) -m "not slow" tests $(NOT_QUICK:%=--ignore=tests/test_%.py) $(ARGS)
 
 test: setup ## run the tests but the slow ones, and every notebook
 	$(PYTEST) -m "not slow" --nbval --nbval-current-env tests notebooks $(ARGS)
