@@ -580,13 +580,15 @@ def commands(checkout, target, *arguments, **variables):
     return [" ".join(line.split()) for line in lines if not line.startswith("echo")]
 
 
+NOT_QUICK = "jax notebooks nbval_approx gpu scaling time_to_accuracy reference".split()
+NOT_QUICK = [f"tests/test_{name}.py" for name in NOT_QUICK]
 PYTEST = "CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --durations=10"
 
 
 @pytest.mark.parametrize(
     ("target", "options"),
     [
-        ("quick", '-m "not slow" tests'),
+        ("quick", " ".join(['-m "not slow" tests', *map("--ignore={}".format, NOT_QUICK)])),
         ("test", '-m "not slow" --nbval --nbval-current-env tests notebooks'),
         ("test-slow", "-m slow tests"),
     ],
@@ -597,6 +599,10 @@ def test_each_kind_of_test_is_one_pytest_run_without_a_gpu(checkout, target, opt
     assert commands(checkout, target, "ARGS=-k shapes") == [f"{two} -k shapes"]
     assert commands(checkout, target, WORKERS="") == [f"{PYTEST} {options}"]
     assert commands(checkout, target, WORKERS="3") == [two.replace("-n 2", "-n 3")]
+
+
+def test_what_quick_leaves_out_is_there():
+    assert [name for name in NOT_QUICK if not (ROOT / name).is_file()] == []
 
 
 def test_jax_runs_the_engines_tests_and_the_notebooks_without_comparing_them(checkout):
