@@ -580,8 +580,18 @@ def commands(checkout, target, *arguments, **variables):
     return [" ".join(line.split()) for line in lines if not line.startswith("echo")]
 
 
-NOT_QUICK = "jax notebooks nbval_approx gpu scaling time_to_accuracy reference".split()
-NOT_QUICK = [f"tests/test_{name}.py" for name in NOT_QUICK]
+NOT_QUICK = [
+    f"tests/test_{name}.py"
+    for name in [
+        "jax",
+        "notebooks",
+        "nbval_approx",
+        "gpu",
+        "scaling",
+        "time_to_accuracy",
+        "reference",
+    ]
+]
 PYTEST = "CUDA_VISIBLE_DEVICES=-1 .venv/bin/python -m pytest --durations=10"
 
 
