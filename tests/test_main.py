@@ -340,10 +340,11 @@ def test_sigterm_ends_a_command_with_the_finished_epochs_and_it_goes_on(tmp_path
     printed, errors = process.communicate()
     assert process.returncode == 75, errors
     again = shlex.join(["python", "-m", "resnet_lib", *command[3:], "--resume"])
-    assert errors.splitlines()[-1] == (
+    told = (
         f"resnet_lib: stopped by SIGTERM; {out} holds the epochs that were finished. "
         f"To go on: {again}"
     )
+    assert told in errors.splitlines()  # TensorFlow may log of what was cut off behind it.
     assert "Traceback" not in errors
     assert not (out / records.RECORD).exists(), "nothing is measured"
     finished = printed.count("epoch ")
