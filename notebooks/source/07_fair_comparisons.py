@@ -488,9 +488,7 @@ answered("as in training", pictures)
 answered("divided by 255 twice", pictures[:50] / 255)
 
 # %% tags=["nbval-time"]
-other = keras.applications.resnet.preprocess_input(
-    pictures[:50].copy()
-)  # It changes what it is given.
+other = keras.applications.resnet.preprocess_input(pictures[:50].copy())  # It changes it.
 answered("of another network", 255 * other)  # Of such pictures no two trainings say the same.
 
 # %% [markdown]
