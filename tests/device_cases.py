@@ -6,7 +6,7 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
-from small import SHORT, net, small_resnet
+from small import SHORT, At, halved, net, small_resnet
 
 from resnet_lib import datasets, training
 from resnet_lib.training import Execution, devices, network
@@ -18,15 +18,7 @@ if not ON_JAX:
     [CPU] = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(CPU, [tf.config.LogicalDeviceConfiguration()] * 4)
 
-SHAPES = datasets.shapes(train=160, validation=36, test=40)
-DATA = datasets.Dataset(
-    *(
-        datasets.Split(part.images[:, ::2, ::2].copy(), part.labels)
-        for part in (SHAPES.train, SHAPES.validation, SHAPES.test)
-    ),
-    SHAPES.class_names,
-    SHAPES.source,
-)
+DATA = halved(datasets.shapes(train=160, validation=36, test=40))
 TEN_STEPS = replace(SHORT, epochs=1, batch_size=16)
 TWENTY_STEPS = replace(SHORT, epochs=1, batch_size=8)
 MANY = [2, 4] if ON_JAX else [2]
@@ -79,6 +71,29 @@ def test_devices_compute_what_one_does(alone, count, execution):
     run = train(TEN_STEPS, model=smooth_resnet(), execution=execution, devices=count)
     assert run.record["execution"]["devices"] == count
     assert apart(run, alone(TEN_STEPS, smooth_resnet)) < 1e-5
+
+
+@pytest.mark.parametrize("execution", WAYS)
+def test_the_weights_lie_on_all_of_them(execution):
+    """Else one device alone could pass for several."""
+    found = []
+
+    def look(model):
+        value = model.trainable_variables[0].value
+        found.append(len(value.sharding.device_set if ON_JAX else value.values))
+
+    train(TEN_STEPS, execution=execution, devices=2, callbacks=[At(0, 2, look)])
+    assert found == [2]
+
+
+@pytest.mark.skipif(not ON_JAX, reason="TensorFlow's strategy hands its batches out itself")
+def test_a_batch_is_shared_out_and_what_cannot_be_is_everywhere():
+    with devices.spread(4):
+        parts = devices.placed(np.arange(24).reshape(8, 3)).addressable_shards
+        whole = devices.placed(np.arange(21).reshape(7, 3)).addressable_shards
+    assert [part.data.tolist() for part in parts][1] == [[6, 7, 8], [9, 10, 11]]
+    assert [part.data.shape for part in parts] == [(2, 3)] * 4
+    assert [part.data.shape for part in whole] == [(7, 3)] * 4
 
 
 @pytest.mark.parametrize("execution", WAYS)

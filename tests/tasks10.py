@@ -334,7 +334,7 @@ PROJECT_WRONG = [
     (replace(LARGE, epochs=13), "the recipe has 13 epochs"),
     (replace(LARGE, peak=0.05), "which peak goes as far in an eighth of the steps"),
     (replace(LARGE, peak=0.4, bn_momentum=0.9), "what does `bn_momentum` say"),
-    (replace(LARGE, peak=0.4, augment=True), "and there are few steps"),
+    (replace(LARGE, peak=0.4, augment=True), "Is that the danger in so few steps"),
     (recipes.Recipe, "where a recipe is expected"),
     (0.8, "received 0.8, where a recipe"),
 ]

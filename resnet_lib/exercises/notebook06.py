@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from .. import cifar, datasets, recipes, training
+from .. import training
 from . import probes, watching
 from .core import (
     NOTHING_RETURNED,
@@ -22,6 +22,7 @@ from .core import (
     judge_numbers,
     plain,
 )
+from .recipeprobes import IMAGES, judge_recipe
 
 # Rates, as parts of the peak, and probabilities are compared after they are multiplied by this: so
 # `probes.TOLERANCE` lets half precision pass, and no mistake.
@@ -1158,52 +1159,22 @@ def judge_curves(answer):
 EPOCHS, SMALLEST_BATCH, TARGET = 12, 16, 0.60
 
 
-def project_data():
-    """Return the drawn shapes of the project."""
-    return datasets.shapes(train=2000, validation=100, test=1000)
-
-
 def judge_project(recipe):
     """Judge a recipe by the test accuracy of a ResNet-8 that it trains."""
-    if isinstance(recipe, type) or not isinstance(recipe, recipes.Recipe):
-        raise Wrong(f"received {described(recipe)}, where a recipe is expected.")
-    if recipe.epochs > EPOCHS:
-        raise Wrong(f"the recipe has {recipe.epochs} epochs. The run may have {EPOCHS}.")
-    if recipe.batch_size < SMALLEST_BATCH:
-        raise Wrong(
-            f"a batch has {recipe.batch_size} pictures. It must have {SMALLEST_BATCH} or more."
-        )
-    run = _run_of(recipe)
-    reached = run.record["results"]["test_accuracy_last"]
-    if reached < TARGET:
-        raise Wrong(f"{reached:.1%} of the test pictures are right. {_recipe_told(recipe, run)}")
-    return f"{reached:.1%} of the test pictures are right."
+    return judge_recipe(
+        recipe,
+        training.train,
+        epochs=EPOCHS,
+        batch=SMALLEST_BATCH,
+        too_small=f"It must have {SMALLEST_BATCH} or more.",
+        target=TARGET,
+        advice=_advice,
+    )
 
 
-def _run_of(recipe):
-    data = project_data()
-    keras.utils.set_random_seed(1)
-    model = cifar.resnet_v1(data.image_shape, 8, data.num_classes, form="standard")
-    try:
-        return training.train(model, data, recipe, progress=False, seed=1)
-    except FloatingPointError as error:
-        raise Wrong(f"the training broke off: {error} Is the rate too high?") from None
-
-
-def _recipe_told(recipe, run):
+def _advice(recipe, run):
     """Say what in a recipe may keep a short run from its target."""
-    steps = len(project_data().train) // recipe.batch_size
-    if recipe.schedule != "one_cycle":
-        return (
-            "The published schedule is stretched to the run, but was made for a long one. Which "
-            "schedule rises and falls within the time that there is?"
-        )
-    if len(recipe.sizes) > 1 or recipe.augment:
-        return (
-            "Augmentation and smaller pictures make the training harder, so that a network does "
-            "not learn its pictures by heart. Is that the danger in so few steps? Of the training "
-            f"pictures it got {run.history['accuracy'][-1]:.0%}."
-        )
+    steps = IMAGES // recipe.batch_size
     if steps < 30:
         return f"An epoch has {steps} full batches, and each is a step. Take more and smaller ones."
     return (

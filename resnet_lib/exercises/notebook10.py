@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-import keras
 import numpy as np
 
-from .. import cifar, datasets, recipes, training
+from .. import recipes, training
 from .core import (
     Exercise,
     NotDone,
@@ -16,6 +15,7 @@ from .core import (
     is_number,
     plain,
 )
+from .recipeprobes import judge_recipe
 
 # 10-parts: the gradient of a batch from those of its parts
 
@@ -571,44 +571,19 @@ EPOCHS, SMALLEST_BATCH, TARGET, LEARNT = 12, 256, 0.40, 0.6
 
 def judge_project(recipe):
     """Judge a recipe of large batches by the test accuracy of a ResNet-8 that it trains."""
-    if isinstance(recipe, type) or not isinstance(recipe, recipes.Recipe):
-        raise Wrong(f"received {described(recipe)}, where a recipe is expected.")
-    if recipe.epochs > EPOCHS:
-        raise Wrong(f"the recipe has {recipe.epochs} epochs. The run may have {EPOCHS}.")
-    if recipe.batch_size < SMALLEST_BATCH:
-        raise Wrong(
-            f"a batch has {recipe.batch_size} pictures. Eight devices with 32 each take "
-            f"{SMALLEST_BATCH}."
-        )
-    run = _run_of(recipe)
-    reached = run.record["results"]["test_accuracy_last"]
-    if reached < TARGET:
-        raise Wrong(f"{reached:.1%} of the test pictures are right. {_recipe_told(recipe, run)}")
-    return f"{reached:.1%} of the test pictures are right."
+    return judge_recipe(
+        recipe,
+        training.train,
+        epochs=EPOCHS,
+        batch=SMALLEST_BATCH,
+        too_small=f"Eight devices with 32 each take {SMALLEST_BATCH}.",
+        target=TARGET,
+        advice=_advice,
+    )
 
 
-def _run_of(recipe):
-    data = datasets.shapes(train=2000, validation=100, test=1000)
-    keras.utils.set_random_seed(1)
-    model = cifar.resnet_v1(data.image_shape, 8, data.num_classes, form="standard")
-    try:
-        return training.train(model, data, recipe, progress=False, seed=1)
-    except FloatingPointError as error:
-        raise Wrong(f"the training broke off: {error} Is the rate too high?") from None
-
-
-def _recipe_told(recipe, run):
+def _advice(recipe, run):
     """Say what in a recipe may keep a run of few, large batches from its target."""
-    if recipe.schedule != "one_cycle":
-        return (
-            "The published schedule is stretched to the run, but was made for a long one. Which "
-            "schedule rises and falls within the time that there is?"
-        )
-    if len(recipe.sizes) > 1 or recipe.augment:
-        return (
-            "Augmentation and smaller pictures make the training harder, and there are few steps. "
-            f"Of the training pictures it got {run.history['accuracy'][-1]:.0%}."
-        )
     learnt = run.history["accuracy"][-1]
     if learnt > LEARNT:
         return (

@@ -179,12 +179,12 @@ class Job:
                 variable.assign(array)
 
     def _copy_here(self):
-        """Return a copy of the trained network, without its weights, on this process alone.
+        """Return a copy of the trained network on this process alone.
 
         All processes must take part in a change of the trained network itself.
         """
         with hosts.alone():
-            copy = keras.models.clone_model(self.trained)
+            copy = copied(self.trained)
             copy.compile(make_optimizer(self.recipe, self.execution.precision))
             copy.optimizer.build(copy.trainable_variables)
         return copy
@@ -239,10 +239,11 @@ class Job:
 
     def _build(self):
         """Build optimizer, loss and metrics with pictures, which the fitted batches are not."""
+        if self.trained.test_function is not None:  # They were built for another size.
+            return
         self.trained.optimizer.build(self.trained.trainable_variables)
         some = np.arange(self.execution.devices) % len(self.data.validation)
         images, labels = self.data.validation.images[some], self.data.validation.labels[some]
-        self.trained.test_function = None
         self.trained.evaluate(images, labels, batch_size=len(some), verbose=0)
 
     def _callbacks(self, steps, tensorboard):

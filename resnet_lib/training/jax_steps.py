@@ -56,7 +56,7 @@ class _Calls:
 
     def __init__(self, batches, step, size, rates=None, place=None):
         self.batches, self.rates = batches, rates
-        self.whole, self.left = divmod(len(batches.split), batches.batch_size)
+        self.whole = len(batches.split) // batches.batch_size  # steps of whole batches
         self.size = min(size, max(self.whole, 1))
         self.per_call, self.done, self.before = size, 0, None
         self.images = ()

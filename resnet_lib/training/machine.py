@@ -99,11 +99,10 @@ def best_execution(image_bytes: int = 0, devices: int = 1) -> Execution:
     backend = keras.backend.backend()
     if backend not in ("tensorflow", "jax"):
         return Execution(devices=devices)
-    precisions = _jax_precisions() if backend == "jax" else _tensorflow_precisions()
-    if not precisions:
+    precision = _jax_precision() if backend == "jax" else _tensorflow_precision()
+    if precision is None:
         fast = backend == "tensorflow" and cpu_has_bfloat16()
         return Execution("mixed_bfloat16" if fast else "float32", devices=devices)
-    precision = precisions[0]
     if backend == "tensorflow":
         told = without_xla()
         if told:
@@ -119,20 +118,19 @@ def best_execution(image_bytes: int = 0, devices: int = 1) -> Execution:
     )
 
 
-def _tensorflow_precisions():
-    """Return in which precision each GPU is fastest."""
-    return [_precision(major) for major, _ in gpu_capabilities()]
+def _tensorflow_precision():
+    """Return in which precision the first GPU is fastest; None without one."""
+    capabilities = gpu_capabilities()
+    return _precision(capabilities[0][0]) if capabilities else None
 
 
-def _jax_precisions():
-    """Return in which precision each accelerator is fastest."""
+def _jax_precision():
+    """Return in which precision the first accelerator is fastest; None without one."""
     import jax
 
-    found = [device for device in jax.devices() if device.platform != "cpu"]
-    return [_jax_precision(device) for device in found]
-
-
-def _jax_precision(device):
+    [device, *_] = jax.devices()
+    if device.platform == "cpu":
+        return None
     if device.platform == "tpu":
         return "mixed_bfloat16"
     capability = re.match(r"(\d+)\.", str(getattr(device, "compute_capability", "")))

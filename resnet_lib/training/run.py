@@ -140,8 +140,8 @@ def train(
         "history": {name: [] for name in ours.Recorder.NAMES},
     }
     _check_notes(record)
-    hosts.agree("recipe", recipe.as_dict())
-    hosts.agree("data", data.sha256)
+    for what in ("model", "recipe", "dataset", "execution", "epochs", "seed", "deterministic"):
+        hosts.agree(what, record[what])
     job = Job(model, data, recipe, execution)
     with ExitStack() as stack:
         place, record = hosts.first_only(lambda: _begun(stack, out, resume, record))

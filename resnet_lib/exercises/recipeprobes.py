@@ -1,0 +1,75 @@
+"""Judge a recipe by what a small network learns with it."""
+
+from collections.abc import Callable
+
+import keras
+
+from .. import cifar, datasets, records
+from ..recipes import Recipe
+from .core import Wrong, described
+
+IMAGES = 2000
+
+
+def judge_recipe(
+    recipe: object,
+    train: Callable[..., records.Run],
+    *,
+    epochs: int,
+    batch: int,
+    too_small: str,
+    target: float,
+    advice: Callable[[Recipe, records.Run], str],
+) -> str:
+    """Train a ResNet-8 with a recipe on drawn shapes; return the test accuracy, told.
+
+    Args:
+        recipe: what the reader hands over.
+        train: `resnet_lib.train`.
+        epochs: how many the run may have.
+        batch: the smallest batch size.
+        too_small: what is said, in a sentence, of a smaller one.
+        target: the test accuracy to reach, 0 to 1.
+        advice: function of a recipe in one cycle, without augmentation, and its run that missed the
+            target, which says what may keep it from that.
+
+    Raises:
+        Wrong: what is missing.
+    """
+    if isinstance(recipe, type) or not isinstance(recipe, Recipe):
+        raise Wrong(f"received {described(recipe)}, where a recipe is expected.")
+    if recipe.epochs > epochs:
+        raise Wrong(f"the recipe has {recipe.epochs} epochs. The run may have {epochs}.")
+    if recipe.batch_size < batch:
+        raise Wrong(f"a batch has {recipe.batch_size} pictures. {too_small}")
+    run = _run_of(recipe, train)
+    told = f"{run.record['results']['test_accuracy_last']:.1%} of the test pictures are right."
+    if run.record["results"]["test_accuracy_last"] < target:
+        raise Wrong(f"{told} {_general_advice(recipe, run) or advice(recipe, run)}")
+    return told
+
+
+def _run_of(recipe, train):
+    data = datasets.shapes(train=IMAGES, validation=100, test=1000)
+    keras.utils.set_random_seed(1)
+    model = cifar.resnet_v1(data.image_shape, 8, data.num_classes, form="standard")
+    try:
+        return train(model, data, recipe, progress=False, seed=1)
+    except FloatingPointError as error:
+        raise Wrong(f"the training broke off: {error} Is the rate too high?") from None
+
+
+def _general_advice(recipe, run):
+    """Say what keeps every short run from its target; None if it is not that."""
+    if recipe.schedule != "one_cycle":
+        return (
+            "The published schedule is stretched to the run, but was made for a long one. Which "
+            "schedule rises and falls within the time that there is?"
+        )
+    if len(recipe.sizes) > 1 or recipe.augment:
+        return (
+            "Augmentation and smaller pictures make the training harder, so that a network does "
+            "not learn its pictures by heart. Is that the danger in so few steps? Of the training "
+            f"pictures it got {run.history['accuracy'][-1]:.0%}."
+        )
+    return None
