@@ -399,7 +399,7 @@ for epoch in range(3):
     print(f"epoch {epoch + 1}, loss: {np.mean(my_epoch(by_hand, batches, 0.1)):.3f}")
 
 # %% [markdown]
-# The loss falls. What `rl.train` has beyond these ten lines is the recipe, the speed, and whatever keeps a long run from being lost.
+# The loss falls. `rl.train` adds the recipe, speed, and whatever keeps a long run from being lost.
 #
 # ## Train it
 #
@@ -409,6 +409,12 @@ for epoch in range(3):
 # %%
 keras.utils.set_random_seed(0)
 model = rl.resnet_v1(data.image_shape, 20, data.num_classes, form="standard")
+rl.plots.feature_maps(model)
+
+# %% [markdown]
+# From stage to stage the side halves and the channels double.
+
+# %%
 if FULL and MINUTES:
     recipe = rl.training.for_budget(float(MINUTES), model, data)
 elif FULL:

@@ -11,7 +11,7 @@
 #
 # You need notebooks 1 to 6. Reading and the tasks take about two hours; running every cell takes about two minutes on a CPU with 2 cores.
 #
-# Nobody needs several GPUs to read this: both TensorFlow and JAX can divide a CPU into *virtual devices*. They share its cores and are no faster, but they compute what real ones compute. That must be said before either of the two begins:
+# Nobody needs several GPUs to read this. TensorFlow and JAX, either of which can compute what Keras describes, can divide a CPU into *virtual devices*. They share its cores and are no faster, but they compute what real ones compute. That must be said before either of the two begins:
 
 # %%
 import resnet_lib as rl
@@ -355,7 +355,7 @@ fig
 # %% [markdown]
 # The three curves lie on each other; they are drawn ever thinner, so that all can be seen. They are not equal to the last bit: four devices add their numbers in another order than one does, so that they are rounded otherwise, and a training magnifies each difference from step to step.
 #
-# The time does not fall here, because virtual devices share two cores and each has its own overhead. The number of devices stands in the record:
+# The time does not fall here, because virtual devices share the cores of one processor and each has its own overhead. The number of devices stands in the record:
 
 # %%
 print(runs[4].record["execution"])
@@ -514,7 +514,7 @@ rl.plots.speed_up(counts, speeds)
 #
 # ## Several hosts, and a notice to quit
 #
-# Hosts have to find each other. Three environment variables say how, in Keras' own words: the address of the first process, how many there are, and which one this is. With the JAX backend, `import resnet_lib` then joins them, and each takes a part of every batch. (TensorFlow's counterpart does not work with `fit` in Keras 3.) Here two processes on
+# Hosts have to find each other. Three environment variables say how, in Keras' own words: the address of the first process, how many there are, and which one this is. With the JAX backend, `import resnet_lib` then joins them, and each takes a part of every batch. TensorFlow's counterpart does not work with `fit` in Keras 3, so several hosts need JAX. Here two processes on
 # this machine play two hosts:
 
 
