@@ -329,7 +329,7 @@ for name, optimizer in (("SGD", momentum), ("Adam", keras.optimizers.Adam)):
 #
 # `model.fit` and `rl.train` repeat one step: forward, loss, gradient, update. This is how TensorFlow returns a gradient:
 
-# %%
+# %% tags=["setup"]
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
