@@ -26,10 +26,11 @@ _HOMES = {
     **dict.fromkeys(("activation_variances", "gradient_norms", "receptive_field"), "inspection"),
     **dict.fromkeys(("profile", "set_profile"), "runtime"),
     "load_trained": "zoo",
+    "resnet_fast": "fast",
     "train": "training",
 }
-_MODULES = ("augment", "blocks", "cifar", "datasets", "exercises", "explorers", "imagenet")
-_MODULES += ("inspection", "models", "paper", "plots", "recipes", "records", "runtime")
+_MODULES = ("augment", "blocks", "cifar", "datasets", "exercises", "explorers", "fast")
+_MODULES += ("imagenet", "inspection", "models", "paper", "plots", "recipes", "records", "runtime")
 _MODULES += ("schedules", "training", "zoo")
 # What had another name in 0.1.0.
 _RENAMED = {
@@ -38,7 +39,6 @@ _RENAMED = {
     "budget": "rl.training.budget, its function rl.training.for_budget",
     "callbacks": "rl.training.callbacks",
     "execution": "rl.training.Execution and rl.training.best_execution",
-    "fast": "rl.training.speed_up",
     "fitting": "rl.training.fit",
     "preparation": "rl.training.network",
 }

@@ -177,7 +177,12 @@ def _add_training_options(train):
     from . import datasets, recipes
 
     add = train.add_argument
-    add("--model", required=True, metavar="ID", help="resnet20v1, resnet29v2, plain20, resnet50, …")
+    add(
+        "--model",
+        required=True,
+        metavar="ID",
+        help="resnet20v1, resnet29v2, plain20, resnet50, resnetfast, …",
+    )
     add("--dataset", choices=datasets.NAMED, default="cifar10")
     add(
         "--out",
@@ -381,7 +386,8 @@ def _form(builder, recipe):
     from . import cifar, models, recipes
 
     if builder not in models.CIFAR.values():
-        return signature(builder).parameters["form"].default
+        form = signature(builder).parameters.get("form")
+        return form and form.default
     form = recipes.FORMS[recipes.named(recipe)]
     forms = cifar.FORMS_V2 if builder is cifar.resnet_v2 else cifar.FORMS_V1
     return form if form in forms else "paper"

@@ -23,6 +23,7 @@ def pad_crop_flip(
     pad: int = 4,
     mode: str = "constant",
     flip: bool = True,
+    alternating: bool = False,
 ) -> np.ndarray:
     """Pad each image, cut a random window of its own size, and mirror half of the windows.
 
@@ -34,6 +35,7 @@ def pad_crop_flip(
         pad: pixels added on each side, at least 0; an image moves by up to `pad` pixels.
         mode: "constant" pads with zeros, "reflect" mirrors about the outermost pixels.
         flip: False to mirror none; the windows are the same.
+        alternating: whether an image is mirrored in every other epoch, half of them in the first.
 
     Returns:
         A new array of the shape and dtype of `images`. Row i depends on images[i], index[i] and the
@@ -43,14 +45,21 @@ def pad_crop_flip(
         ValueError: an argument has another shape, type or range.
     """
     _check_images(images, index, pad, mode)
-    top, left, mirrored = offsets(index, epoch=epoch, seed=seed, pad=pad, flip=flip)
+    drawn = dict(epoch=epoch, seed=seed, pad=pad, flip=flip, alternating=alternating)
+    top, left, mirrored = offsets(index, **drawn)
     cropped = _crop(_padded(images, pad, mode), top, left, images.shape)
     cropped[mirrored] = _take_columns(cropped[mirrored], np.arange(images.shape[2])[::-1])
     return cropped
 
 
 def offsets(
-    index: np.ndarray, *, epoch: int, seed: int, pad: int = 4, flip: bool = True
+    index: np.ndarray,
+    *,
+    epoch: int,
+    seed: int,
+    pad: int = 4,
+    flip: bool = True,
+    alternating: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return where each image's window begins and whether it is mirrored.
 
@@ -60,6 +69,7 @@ def offsets(
         seed: whole number, at least 0.
         pad: whole number, at least 0.
         flip: whether any is mirrored.
+        alternating: whether an image is mirrored in every other epoch, half of them in the first.
 
     Returns:
         (top, left, mirrored), each of shape (n,): int64 row and column of the window's corner in
@@ -69,17 +79,25 @@ def offsets(
         ValueError: an argument is not a whole number, or negative, or `flip` no bool.
     """
     index, flip = _check_index(index), checks.flag("flip", flip)
+    checks.flag("alternating", alternating)
     epoch, seed, pad = (
         checks.count(name, value, least=0)
         for name, value in (("epoch", epoch), ("seed", seed), ("pad", pad))
     )
-    key = _mix(_mix(np.array([seed % 2**64], np.uint64)) + np.uint64(epoch % 2**64))
-    bits = _mix(key + index.astype(np.uint64))
+    bits = _bits(index, seed, epoch)
     places = np.uint64(2 * pad + 1)
     low, middle = bits & np.uint64(2**24 - 1), (bits >> np.uint64(24)) & np.uint64(2**24 - 1)
     top, left = ((part * places) >> np.uint64(24) for part in (low, middle))
-    mirrored = (bits >> np.uint64(63)).astype(bool) & flip
-    return top.astype(np.int64), left.astype(np.int64), mirrored
+    if alternating:
+        bits = _bits(index, seed, 0)
+    mirrored = (bits >> np.uint64(63)).astype(bool) ^ bool(alternating and epoch % 2)
+    return top.astype(np.int64), left.astype(np.int64), mirrored & flip
+
+
+def _bits(index, seed, epoch):
+    """Return 64 bits for each image, which depend on (seed, epoch, index)."""
+    key = _mix(_mix(np.array([seed % 2**64], np.uint64)) + np.uint64(epoch % 2**64))
+    return _mix(key + index.astype(np.uint64))
 
 
 def _mix(x):

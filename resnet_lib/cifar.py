@@ -11,6 +11,8 @@ the two papers. "standard" (v1 and plain): what many reproductions use. `FORMS_V
 `FORMS_V2` say what each of them is. Parameters are asserted against `resnet_lib.paper`.
 """
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,12 +22,24 @@ from . import checks
 from .blocks import (
     basic_block,
     bn_relu,
+    bottleneck_block,
+    bound,
+    convnext_block,
     convolution,
     head,
+    layer_norm,
     preactivation_basic_block,
     preactivation_bottleneck_block,
+    relu,
+    resnext_block,
+    se_block,
     shortcut_of,
+    skipinit_block,
     stack,
+    stochastic_depth_block,
+    takes,
+    transformer_block,
+    wide_block,
 )
 from .runtime import allow_depth
 
@@ -99,6 +113,27 @@ FORMS_V2 = {
 # Kind of block: step, smallest and largest depth.
 DEPTHS = {"basic": (6, 8, 1202), "bottleneck": (9, 11, 1001)}
 
+# The blocks that stand in place of the papers' own, by name.
+BLOCKS_V1 = {
+    "basic": basic_block,
+    "bottleneck": bottleneck_block,
+    "resnet-d": partial(basic_block, shortcut="D"),
+    "resnext": resnext_block,
+    "se": se_block,
+    "stochastic-depth": stochastic_depth_block,
+}
+BLOCKS_V2 = {
+    "basic": preactivation_basic_block,
+    "bottleneck": preactivation_bottleneck_block,
+    "convnext": convnext_block,
+    "skipinit": skipinit_block,
+    "transformer": transformer_block,
+    "wide": wide_block,
+}
+_OF_THREE = {bottleneck_block, preactivation_bottleneck_block, resnext_block}
+# What stands at the ends of v2's stream where its blocks normalise otherwise, or not at all.
+_ENDS = {skipinit_block: relu, convnext_block: layer_norm, transformer_block: layer_norm}
+
 
 def resnet_v1(
     input_shape: tuple[int | None, int | None, int],
@@ -107,38 +142,45 @@ def resnet_v1(
     *,
     form: str = "example",
     shortcut: str | None = None,
+    block: str | Callable = "basic",
 ) -> keras.Model:
     """Build a ResNet v1 of 6n+2 layers: three stages of n basic blocks, 16, 32 and 64 channels.
 
     Args:
         input_shape: (height, width, channels); height and width at least 8, or None.
-        depth: layers with weights, not counting projections: 8, 14, 20, … 1202.
+        depth: layers with weights, not counting projections: 8, 14, 20, … 1202. With another block
+            it says how many there are, as if each had two layers; or three, 11, 20, 29, … 1001,
+            with "bottleneck" and "resnext".
         num_classes: classes of the softmax at the end.
         form: "example", "paper" or "standard", see `FORMS_V1`.
-        shortcut: "A", "B" or "C" in place of the form's.
+        shortcut: "A", "B", "C" or "D" in place of the form's.
+        block: another block in place of `basic_block`: a name of `BLOCKS_V1`, or a function of
+            (x, filters, strides, name=…). What it takes of `conv`, `shortcut` and `place` it is
+            given; see `blocks.bound`.
 
     Returns:
         `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes), not
-        compiled, named `ResNet20v1` and so on.
+        compiled, named `ResNet20v1` and so on; with another block `ResNet20v1-se`.
 
     Raises:
         ValueError: for a depth that is not 6n+2 (with the nearest that are), a wrong shape, a class
-            count below 1, an unknown form or shortcut.
+            count below 1, an unknown form, shortcut or block, a block that takes no shortcut.
         TypeError: for a depth or class count that is not an integer.
 
     Source: arXiv 1512.03385, section 4.2.
     """
-    n = blocks_per_stage(depth, "basic")
+    kind = block_of(block, BLOCKS_V1, shortcut)
+    n = blocks_per_stage(depth, layers_of(kind))
     form = checks.choice("form", form, FORMS_V1)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
     skip = shortcut_of(shortcut or form.shortcut, conv, batch_norm=form.projection_bn)
-    block = partial(basic_block, conv=conv, shortcut=skip)
+    unit = bound(kind, 3 * n, conv=conv, shortcut=skip)
     inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = bn_relu(conv(inputs, 16, name="stem_conv"), name="stem")
-    x = stack(x, 16, n, block, strides=1, name="stage1")
-    x = stack(x, 32, n, block, name="stage2")
-    x = stack(x, 64, n, block, name="stage3")
-    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v1")
+    x = stack(x, 16, n, unit, strides=1, name="stage1")
+    x = stack(x, 32, n, unit, name="stage2")
+    x = stack(x, 64, n, unit, name="stage3")
+    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v1{suffix(block)}")
 
 
 def plain_net(

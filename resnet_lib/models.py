@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
+from inspect import signature
 
 import keras
 from keras import layers
 
-from . import checks, cifar, imagenet
+from . import checks, cifar, fast, imagenet
 
 CIFAR = {
     ("resnet", "v1"): cifar.resnet_v1,
@@ -14,15 +16,18 @@ CIFAR = {
     ("plain", None): cifar.plain_net,
 }
 _ID = re.compile(r"(resnet|plain)(\d+)(v[12])?")
+_FAST = re.compile(r"resnetfast(\d+(?:-\d+)*)?(?:x(\d+))?")
 
 
 def parse_model_id(
     model_id: str, block: str | None = None
 ) -> tuple[Callable[..., keras.Model], int]:
-    """Read a model id: `resnet20v1`, `resnet29v2`, `plain20`, `resnet50`.
+    """Read a model id: `resnet20v1`, `resnet29v2`, `plain20`, `resnet50`, `resnetfast`.
 
     Args:
-        model_id: family, depth and, for the networks of `resnet_lib.cifar`, version.
+        model_id: family, depth and, for the networks of `resnet_lib.cifar`, version; for those of
+            `resnet_lib.fast` widths and blocks, where they are not the default ones:
+            `resnetfast64-256-256`, `resnetfast64-128-256x2`.
         block: for v2 "bottleneck", depths of 9n+2, or "basic", depths of 6n+2; None: bottleneck.
 
     Returns:
@@ -37,17 +42,27 @@ def parse_model_id(
             "Expected no `block` but for v2 networks, which have a choice of two. Received: "
             f"{block!r} for {model_id!r}"
         )
+    if fast_one := _FAST.fullmatch(str(model_id)):
+        return _fast(*fast_one.groups())
     if match is not None and match[0] in imagenet.BUILDERS:
         return imagenet.BUILDERS[match[0]], int(match[2])
     if match is None or (match[1], match[3]) not in CIFAR:
         raise ValueError(
-            "Expected `model_id` to be such as 'resnet20v1', 'resnet29v2' or 'plain20', or one of "
+            "Expected `model_id` to be such as 'resnet20v1', 'resnet29v2', 'plain20' or "
+            "'resnetfast64-128-256', or one of "
             f"{', '.join(map(repr, imagenet.BUILDERS))}. Received: {model_id!r}"
         )
     block = block or ("bottleneck" if match[3] == "v2" else "basic")
     depth = int(match[2])
     cifar.blocks_per_stage(depth, block)
     return CIFAR[match[1], match[3]], depth
+
+
+def _fast(widths, blocks):
+    """Return the builder of a fast network, and its depth: layers with weights."""
+    widths = tuple(map(int, widths.split("-"))) if widths else fast.WIDTHS
+    blocks = int(blocks or 1)
+    return partial(fast.resnet_fast, widths=widths, blocks=blocks), 2 + len(widths) * (1 + blocks)
 
 
 def build(
@@ -80,6 +95,8 @@ def build(
     depths = (depth,) if builder in CIFAR.values() else ()
     options = {"form": form, "block": block}
     options = {name: value for name, value in options.items() if value is not None}
+    if form is not None and "form" not in signature(builder).parameters:
+        raise ValueError(f"Expected no `form` for {model_id!r}, which has one. Received: {form!r}")
     return with_dropout(builder(input_shape, *depths, num_classes, **options), dropout)
 
 
@@ -91,9 +108,10 @@ def with_dropout(model: keras.Model, rate: float) -> keras.Model:
     """
     if not checks.number("dropout", rate, below=1):
         return model
-    *_, pooled, dense = model.layers
-    x = layers.Dropout(rate, name="head_dropout")(pooled.output)
-    head = type(dense).from_config(dense.get_config())
-    changed = keras.Model(model.input, head(x), name=model.name)
-    head.set_weights(dense.get_weights())
-    return changed
+    place = max(i for i, layer in enumerate(model.layers) if isinstance(layer, layers.Dense))
+    x = layers.Dropout(rate, name="head_dropout")(model.layers[place - 1].output)
+    for layer in model.layers[place:]:
+        new = type(layer).from_config(layer.get_config())
+        x = new(x)
+        new.set_weights(layer.get_weights())
+    return keras.Model(model.input, x, name=model.name)

@@ -26,7 +26,14 @@ BOUNDS = {
     "bn_momentum": dict(below=1),
     "bn_epsilon": dict(least=1e-12, most=1),
     "ema": dict(below=1),
+    "label_smoothing": dict(below=1),
+    "bias_rate": dict(least=1e-12, most=1000),
+    "translation": dict(below=1),
 }
+FLAGS = ("nesterov", "reduce_on_plateau", "augment", "flip", "flip_test", "alternating", "whiten")
+NEEDED = ("warmup", "label_smoothing", "bias_rate", "translation")  # No None among them.
+# From how many views the test may be averaged: see `resnet_lib.training.fit.views_of`.
+VIEWS = (1, 3, 6)
 
 
 def _checked_sizes(sizes: Iterable) -> tuple[tuple[float, float], ...]:
@@ -118,8 +125,24 @@ class Recipe:
         flip: whether each image is mirrored at random. False where a mirror image is of another
             class, or of none: digits, arrows, left and right hands.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
+        translation: by which share of the shorter side an image moves at most, in whole pixels and
+            at least one: 1/8 is 4 of 32. 0: not at all.
+        alternating: whether an image that is flipped in one epoch is not in the next, and so on; in
+            the first, half of them are. So each is seen both ways in any two epochs (Jordan 2024,
+            arXiv 2404.00498, section 3.6). False: drawn anew for each epoch.
+        label_smoothing: share of a label that is spread evenly over all classes, at least 0, below
+            1. The losses in the record are then those of such labels (Szegedy et al. 2015, arXiv
+            1512.00567, section 7).
+        bias_rate: how many times the learning rate the biases have, those of batch normalisation
+            among them (arXiv 2404.00498, section 3.4; before it Page 2018).
+        whiten: whether `train` sets the kernels of the first layer, a convolution with two filters
+            for each number of a patch, to those that whiten the patches of the training images, and
+            to their negatives, and freezes them (arXiv 2404.00498, section 3.2).
         flip_test: whether the test accuracy is also measured with the probabilities averaged over
             each image and its mirror image, a number of its own; becomes False where `flip` is.
+        views: 1; or 3: a test accuracy is also measured with the probabilities averaged over each
+            image, itself moved by a pixel up and left, and down and right; or 6: over these and
+            their mirror images (arXiv 2404.00498, section 3.5). 6 becomes 3 where `flip` is False.
         source: where the recipe comes from.
 
     Raises:
@@ -148,6 +171,12 @@ class Recipe:
     flip: bool = True
     padding: str = "constant"
     flip_test: bool = False
+    translation: float = 1 / 8
+    alternating: bool = False
+    label_smoothing: float = 0.0
+    bias_rate: float = 1.0
+    whiten: bool = False
+    views: int = 1
 
     def __post_init__(self):
         """Refuse what would only fail in training."""
@@ -159,12 +188,15 @@ class Recipe:
         for name, valid in (choices | {"normalize": ("image", "channel", None)}).items():
             checks.choice(name, getattr(self, name), valid)
         for name, bounds in BOUNDS.items():
-            if getattr(self, name) is not None or name == "warmup":
+            if getattr(self, name) is not None or name in NEEDED:
                 self._set(name, float(checks.number(name, getattr(self, name), **bounds)))
-        for name in ("nesterov", "reduce_on_plateau", "augment", "flip", "flip_test"):
+        for name in FLAGS:
             checks.flag(name, getattr(self, name))
+        checks.choice("views", self.views, VIEWS)
         self._set("sizes", _checked_sizes(self.sizes))
         self._set("flip_test", self.flip_test and self.flip)
+        self._set("alternating", self.alternating and self.flip)
+        self._set("views", self.views if self.flip else min(self.views, 3))
         self._check_together()
 
     def _set(self, name, value):
@@ -346,9 +378,40 @@ ONE_CYCLE = Recipe(
     source="resnet_lib, after Smith and Topin 2017 (arXiv 1708.07120)",
 )
 
+# With the network of `resnet_lib.fast`, for which it is made.
+FAST = Recipe(
+    name="fast",
+    epochs=8,
+    batch_size=512,
+    optimizer="sgd",
+    momentum=0.85,
+    nesterov=True,
+    schedule="one_cycle",
+    peak=0.75,
+    warmup=0.23,
+    anneal="linear",
+    weight_decay=WeightDecay(1.33e-3),
+    normalize="channel",
+    padding="reflect",
+    translation=1 / 16,
+    alternating=True,
+    label_smoothing=0.2,
+    bias_rate=64,
+    whiten=True,
+    flip_test=True,
+    views=6,
+    source="resnet_lib, after Jordan 2024 (arXiv 2404.00498)",
+)
+
 # Each recipe with the form of the CIFAR networks that goes with it. v2, which has no "standard",
 # takes the paper's.
-FORMS = {EXAMPLE: "example", PAPER: "paper", PAPER_110: "paper", ONE_CYCLE: "standard"}
+FORMS = {
+    EXAMPLE: "example",
+    PAPER: "paper",
+    PAPER_110: "paper",
+    ONE_CYCLE: "standard",
+    FAST: "standard",
+}
 NAMED = {recipe.name: recipe for recipe in FORMS}
 
 

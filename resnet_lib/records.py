@@ -108,6 +108,9 @@ class Run:
         parts.append(f"kept: {kept}, test accuracy {results['test_accuracy_best']:.1%}")
         if "test_accuracy_flip" in results:
             parts.append(f"with mirror images {results['test_accuracy_flip']:.1%}")
+        if "test_accuracy_views" in results:
+            views = self.record["recipe"]["views"]
+            parts.append(f"from {views} views {results['test_accuracy_views']:.1%}")
         return "; ".join(parts)
 
 

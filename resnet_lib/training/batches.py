@@ -17,8 +17,10 @@ class Batches(keras.utils.PyDataset):
         split: `resnet_lib.datasets.Split`.
         batch_size: images in a batch; the last one may be smaller.
         seed: int; the order depends on (seed, epoch), the augmentation on the image as well.
-        augment: whether to pad by an eighth of the shorter side, crop and, with `flip`, mirror.
+        augment: whether to pad, crop and, with `flip`, mirror.
         flip: whether to mirror half of the images.
+        alternating: whether an image is mirrored in every other epoch.
+        translation: which share of the shorter side is padded on each side.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
         shuffle: whether the order is drawn, or that of the split.
         epoch: zero-based epoch to begin with.
@@ -34,14 +36,18 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         augment: bool = True,
         flip: bool = True,
+        alternating: bool = False,
+        translation: float = 1 / 8,
         padding: str = "constant",
         shuffle: bool = True,
         epoch: int = 0,
     ):
         super().__init__()
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.augment, self.flip, self.padding, self.shuffle = augment, flip, padding, shuffle
-        self.pad = max(1, min(split.images.shape[1:3]) // 8)
+        self.augment, self.padding, self.shuffle = augment, padding, shuffle
+        self.mirrors = dict(flip=augment and flip, alternating=alternating)
+        side = min(split.images.shape[1:3])
+        self.pad = max(1, int(side * translation)) if augment and translation else 0
         self.start_epoch(epoch)
 
     def __len__(self) -> int:
@@ -52,9 +58,12 @@ class Batches(keras.utils.PyDataset):
         index = self.indices(batch)
         images, labels = self.split.images[index], self.split.labels[index]
         if self.augment:
-            drawn = dict(epoch=self.epoch, seed=self.seed, flip=self.flip)
-            images = pad_crop_flip(images, index, **drawn, pad=self.pad, mode=self.padding)
+            images = pad_crop_flip(images, index, **self.drawn(), mode=self.padding)
         return images, labels
+
+    def drawn(self) -> dict:
+        """Return what `augment.offsets` draws with in this epoch."""
+        return dict(epoch=self.epoch, seed=self.seed, pad=self.pad, **self.mirrors)
 
     def indices(self, batch: int) -> np.ndarray:
         """Return which images of the split a batch consists of."""
@@ -83,9 +92,7 @@ class Places(Batches):
     def __getitem__(self, batch: int) -> tuple[dict, np.ndarray]:
         """Return where the windows of a batch lie, and its labels."""
         index = self.indices(batch)
-        pad = self.pad if self.augment else 0
-        drawn = dict(epoch=self.epoch, seed=self.seed, flip=self.augment and self.flip)
-        top, left, mirrored = offsets(index, **drawn, pad=pad)
+        top, left, mirrored = offsets(index, **self.drawn())
         places = {"index": index, "top": top, "left": left}
         places = {name: numbers.astype(np.int32) for name, numbers in places.items()}
         return places | {"flip": mirrored}, self.split.labels[index]
@@ -101,7 +108,7 @@ def on_device(model: keras.Model, batches: Places) -> None:
     import tensorflow as tf
 
     images = tf.constant(batches.split.images)
-    pad, mode = batches.pad if batches.augment else 0, batches.padding
+    pad, mode = batches.pad, batches.padding
     plain_step = type(model).train_step
 
     def train_step(data):

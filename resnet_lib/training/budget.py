@@ -165,7 +165,7 @@ def measured(
             first, again = _seconds(lambda: job.trained.evaluate(checked, verbose=0), clock)
         _, saved = _seconds(lambda: job.trained.save(Path(folder, "model.keras")), clock)
     each = again / len(part)
-    tests = 3 if recipe.flip_test else 2
+    tests = 2 + recipe.flip_test + (recipe.views if recipe.views > 1 else 0)
     return Cost(
         start=start + first + tests * each * len(data.test),
         epoch=each * len(data.validation) + 2 * saved,

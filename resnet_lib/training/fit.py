@@ -26,7 +26,7 @@ from .copies import copied
 from .fused_bn import fuse
 from .jax_steps import feed_test, feed_training
 from .machine import Execution
-from .network import make_optimizer, prepared
+from .network import make_loss, make_optimizer, prepared, whitened
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -62,6 +62,8 @@ class Job:
         jit_compile = self.execution.jit_compile or on_jax
         self.fed = on_jax and self.execution != Execution(precision)
         start = self._start()
+        if recipe.whiten:
+            start = whitened(start, images, recipe.normalize)
         self.final = prepared(start, recipe, images=images)
         self.final.jit_compile = jit_compile  # Keras would choose by itself whether to use XLA.
         any_size, several = len(recipe.sizes) > 1, self.execution.devices > 1
@@ -71,7 +73,7 @@ class Job:
             )
             self.trained.compile(
                 optimizer=make_optimizer(recipe, precision),
-                loss="sparse_categorical_crossentropy",
+                loss=make_loss(recipe),
                 metrics=["accuracy"],
                 jit_compile=jit_compile,
                 steps_per_execution=self.execution.steps_per_execution,
@@ -217,7 +219,8 @@ class Job:
         """
         recipe, execution = self.recipe, self.execution
         kind = Places if execution.data_on_device else Batches
-        drawn = dict(augment=recipe.augment, flip=recipe.flip, padding=recipe.padding)
+        names = ("augment", "flip", "alternating", "translation", "padding")
+        drawn = {name: getattr(recipe, name) for name in names}
         batches = kind(split, recipe.batch_size, **drawn, **order)
         if self.fed or execution.data_on_device:
             self._build()
@@ -319,6 +322,10 @@ class Job:
             mirrored = Split(test.images[:, :, ::-1], test.labels)
             found = found + probabilities(self.final, mirrored)
             results["test_accuracy_flip"] = accuracy(found, test)
+        if self.recipe.views > 1:
+            views = views_of(test.images, self.recipe.views)
+            found = sum(probabilities(self.final, Split(view, test.labels)) for view in views)
+            results["test_accuracy_views"] = accuracy(found, test)
         return results | {"best_epoch": best, "chosen_on": "validation"}
 
     def _best_weights(self):
@@ -362,6 +369,22 @@ def phases(recipe: "Recipe", first: int, last: int) -> Iterator[tuple[int, int]]
 def probabilities(model: keras.Model, split: Split) -> np.ndarray:
     """Return what a model outputs for a split: float array (n, classes)."""
     return model.predict(unchanged(split), verbose=0)
+
+
+def views_of(images: np.ndarray, views: int) -> Iterator[np.ndarray]:
+    """Yield each image as it is, moved by a pixel up and left, down and right; of 6, mirrored too.
+
+    What comes in from outside is reflected.
+
+    Source: arXiv 2404.00498, section 3.5.
+    """
+    height, width = images.shape[1:3]
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
+    for corner in (1, 2, 0):
+        view = padded[:, corner : corner + height, corner : corner + width]
+        yield view
+        if views == 6:
+            yield view[:, :, ::-1]
 
 
 def accuracy(found: np.ndarray, split: Split) -> float:

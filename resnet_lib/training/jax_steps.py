@@ -162,7 +162,7 @@ def _pictures_of(batches):
     """Return the function that makes a batch's pictures of the images and what stands for them."""
     if not batches.by_place:
         return lambda images, pictures: pictures
-    pad, mode = batches.pad if batches.augment else 0, batches.padding
+    pad, mode = batches.pad, batches.padding
     return lambda images, places: cut(images[places["index"]], places, pad=pad, mode=mode)
 
 

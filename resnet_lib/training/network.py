@@ -1,6 +1,7 @@
 """The copy of a network that is trained: with its preprocessing inside, as the recipe says."""
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
 KERNELS = {"kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"}
 REGULARIZERS = KERNELS | {"bias_regularizer", "gamma_regularizer", "beta_regularizer"}
+
+# The paths of variables that do not decay, and of those of them that are added.
+NO_DECAY = r"(^|/)(bias|gamma|beta)(:\d+)?$"
+BIAS = r"(^|/)(bias|beta)(:\d+)?$"
 
 # How far from the pixels that are fed in what the first layers with weights see may be: by which
 # factors in spread, and by how many spreads further from 0 in the mean. Chosen by trying scales and
@@ -41,13 +46,42 @@ def make_optimizer(recipe: "Recipe", precision: str = "float32") -> keras.optimi
         options |= {"use_ema": True, "ema_momentum": recipe.ema}
     if recipe.optimizer == "sgd":
         options |= {"momentum": float(recipe.momentum), "nesterov": recipe.nesterov}
-    optimizer = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[recipe.optimizer]
-    optimizer = optimizer(recipe.rate(0, 1), **options)
+    kind = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[recipe.optimizer]
+    if recipe.bias_rate != 1:
+        kind = _with_bias_rate(kind, recipe.bias_rate)
+    optimizer = kind(recipe.rate(0, 1), **options)
     if options.get("weight_decay"):
-        optimizer.exclude_from_weight_decay(var_names=[r"(^|/)(bias|gamma|beta)(:\d+)?$"])
+        optimizer.exclude_from_weight_decay(var_names=[NO_DECAY])
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _with_bias_rate(kind, factor):
+    """Return a class of optimizers for which the rate of biases is `factor` times the others'."""
+
+    class WithBiasRate(kind):
+        def update_step(self, gradient, variable, learning_rate):
+            place = self._get_variable_index(variable)
+            if re.search(BIAS, self._trainable_variables[place].path):
+                learning_rate = keras.ops.cast(learning_rate, variable.dtype) * factor
+            return super().update_step(gradient, variable, learning_rate)
+
+    return WithBiasRate
+
+
+def make_loss(recipe: "Recipe") -> str | Callable:
+    """Return the loss of a recipe, of labels that are whole numbers, as `compile` takes it."""
+    share = recipe.label_smoothing
+    if not share:
+        return "sparse_categorical_crossentropy"
+
+    def smoothed_crossentropy(labels, probabilities):
+        classes = probabilities.shape[-1]
+        labels = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), classes)
+        return keras.losses.categorical_crossentropy(labels, probabilities, label_smoothing=share)
+
+    return smoothed_crossentropy
 
 
 @contextmanager
@@ -208,6 +242,73 @@ def _parts(images, size=1000):
     return (images[start : start + size] for start in range(0, len(images), size))
 
 
+# Whitening
+
+
+WHITENED = 5000  # images whose patches are looked at
+FLOOR = 5e-4  # added to the variances, so that what hardly varies is not blown up
+
+
+def whitened(model: keras.Model, images: np.ndarray, normalize: str | None) -> keras.Model:
+    """Return a copy of a model whose first layer whitens the patches of the training images.
+
+    The kernels of that layer become the eigenvectors of the covariance of the patches, as the
+    recipe normalizes them, each over the root of its eigenvalue, and their negatives: what it
+    returns for such patches is uncorrelated, with mean squares of 1. It is frozen.
+
+    Args:
+        model: a model that begins with a convolution of 2 * (numbers in a patch) filters.
+        images: uint8 array (n, height, width, channels), the training images.
+        normalize: as in `with_preprocessing`.
+
+    Raises:
+        ValueError: if the model does not begin so.
+
+    Source: arXiv 2404.00498, section 3.2.
+    """
+    copy = copied(model)
+    layer = _whitenable(copy)
+    kernels = whitening(preprocessing(images, normalize), images, layer.kernel_size)
+    layer.kernel.assign(np.concatenate([kernels, -kernels], axis=-1))
+    if layer.use_bias:
+        layer.bias.assign(np.zeros(layer.bias.shape))
+    layer.trainable = False
+    return copy
+
+
+def whitening(prepare: Callable, images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return kernels that whiten patches: float32 array (*size, channels, numbers in a patch).
+
+    Args:
+        prepare: function that scales and normalizes 0-255 images.
+        images: uint8 array (n, height, width, channels).
+        size: height and width of a patch, in pixels.
+    """
+    some = images[np.linspace(0, len(images) - 1, min(len(images), WHITENED)).astype(int)]
+    some = keras.ops.convert_to_numpy(prepare(some.astype("float32")))
+    patches = np.lib.stride_tricks.sliding_window_view(some, size, axis=(1, 2))
+    patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(-1, math.prod(size) * images.shape[-1])
+    values, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
+    return (vectors / np.sqrt(values + FLOOR)).reshape(*size, images.shape[-1], -1)
+
+
+def _whitenable(model):
+    """Return the first layer of a model, if it can whiten patches."""
+    first = next((each for each in _operations(model) if _has_weights(each)), None)
+    if isinstance(first, keras.layers.Conv2D) and first is next(iter(_operations(model))):
+        wanted = 2 * math.prod(first.kernel.shape[:3])
+        if first.filters == wanted and first.groups == 1:
+            return first
+        received = f"{first.name} with {first.filters} filters, where {wanted} do"
+    else:
+        received = "another layer at its beginning"
+    raise ValueError(
+        "Expected a model that begins with a convolution of two filters for each number of a "
+        "patch, such as resnet_fast, for the recipe's whiten=True: try replace(recipe, "
+        f"whiten=False). Received: {model.name}, which has {received}"
+    )
+
+
 # What can be refused, before anything is done.
 
 
@@ -222,6 +323,8 @@ def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
     """
     _check_ends(checked(model))
     _check_shapes(model, data)
+    if recipe.whiten:
+        _whitenable(model)
     images = data.train.images
     fed = preprocessing(images[:: math.ceil(len(images) / 1000)], recipe.normalize)(_shown(images))
     probe = copied(model, _in_float32, keras.Input(fed.shape[1:], dtype="float32"))
