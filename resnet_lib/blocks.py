@@ -420,6 +420,42 @@ def preactivation_bottleneck_block(
 # that follow the pre-activated one leave the stream alone, as `preactivation_basic_block`.
 
 
+def resnet_d_block(
+    x: KerasTensor,
+    filters: int,
+    strides: int = 1,
+    *,
+    conv: Callable = convolution,
+    projection_bn: bool = True,
+    name: str,
+) -> KerasTensor:
+    """A basic block with the shortcut of ResNet-D, `pooled_projection`.
+
+    Any other block has it as `shortcut="D"`. ResNet-50-D is made of `bottleneck_block` with that
+    and `stride_at="3x3"`, behind another stem.
+
+    Args:
+        x: tensor of shape (batch, height, width, channels).
+        filters: channels of both convolutions.
+        strides: step of the first convolution and of the shortcut, in pixels.
+        conv: `convolution`, with its options bound.
+        projection_bn: whether batch normalisation follows the shortcut's convolution.
+        name: prefix of the layers' names.
+
+    Returns:
+        Tensor of shape (batch, ceil(height / strides), ceil(width / strides), filters).
+
+    Source: arXiv 1812.01187, figure 2(c).
+    """
+    shortcut = shortcut_of("D", conv, batch_norm=projection_bn)
+    y = conv(x, filters, 3, strides, name=f"{name}_conv1")
+    y = bn_relu(y, name=name, index=1)
+    y = conv(y, filters, 3, name=f"{name}_conv2")
+    y = layers.BatchNormalization(name=f"{name}_bn2")(y)
+    y = layers.Add(name=f"{name}_add")([shortcut(x, filters, strides, name=name), y])
+    return layers.ReLU(name=f"{name}_relu2")(y)
+
+
 def squeeze_excitation(x: KerasTensor, *, reduction: int = 16, name: str) -> KerasTensor:
     """Weigh the channels of each picture by what all of its pixels say.
 

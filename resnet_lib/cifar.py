@@ -31,6 +31,7 @@ from .blocks import (
     preactivation_basic_block,
     preactivation_bottleneck_block,
     relu,
+    resnet_d_block,
     resnext_block,
     se_block,
     shortcut_of,
@@ -117,7 +118,7 @@ DEPTHS = {"basic": (6, 8, 1202), "bottleneck": (9, 11, 1001)}
 BLOCKS_V1 = {
     "basic": basic_block,
     "bottleneck": bottleneck_block,
-    "resnet-d": partial(basic_block, shortcut="D"),
+    "resnet-d": resnet_d_block,
     "resnext": resnext_block,
     "se": se_block,
     "stochastic-depth": stochastic_depth_block,
@@ -130,9 +131,9 @@ BLOCKS_V2 = {
     "transformer": transformer_block,
     "wide": wide_block,
 }
-_OF_THREE = {bottleneck_block, preactivation_bottleneck_block, resnext_block}
-# What stands at the ends of v2's stream where its blocks normalise otherwise, or not at all.
-_ENDS = {skipinit_block: relu, convnext_block: layer_norm, transformer_block: layer_norm}
+_OWN = (basic_block, preactivation_basic_block, preactivation_bottleneck_block)  # The papers'.
+_OF_THREE = (bottleneck_block, preactivation_bottleneck_block, resnext_block)
+_UNNORMALIZED, _LAYER_NORMALIZED = (skipinit_block,), (convnext_block, transformer_block)
 
 
 def resnet_v1(
@@ -155,8 +156,8 @@ def resnet_v1(
         form: "example", "paper" or "standard", see `FORMS_V1`.
         shortcut: "A", "B", "C" or "D" in place of the form's.
         block: another block in place of `basic_block`: a name of `BLOCKS_V1`, or a function of
-            (x, filters, strides, name=…). What it takes of `conv`, `shortcut` and `place` it is
-            given; see `blocks.bound`.
+            (x, filters, strides, name=…). What it takes of `conv`, `shortcut`, `projection_bn` and
+            `place` it is given; see `blocks.bound`.
 
     Returns:
         `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes), not
@@ -174,13 +175,13 @@ def resnet_v1(
     form = checks.choice("form", form, FORMS_V1)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
     skip = shortcut_of(shortcut or form.shortcut, conv, batch_norm=form.projection_bn)
-    unit = bound(kind, 3 * n, conv=conv, shortcut=skip)
+    unit = bound(kind, 3 * n, conv=conv, shortcut=skip, projection_bn=form.projection_bn)
     inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = bn_relu(conv(inputs, 16, name="stem_conv"), name="stem")
     x = stack(x, 16, n, unit, strides=1, name="stage1")
     x = stack(x, 32, n, unit, name="stage2")
     x = stack(x, 64, n, unit, name="stage3")
-    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v1{suffix(block)}")
+    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v1{suffix(kind)}")
 
 
 def plain_net(
@@ -215,7 +216,7 @@ def resnet_v2(
     *,
     form: str = "example",
     shortcut: str | None = None,
-    block: str = "bottleneck",
+    block: str | Callable = "bottleneck",
 ) -> keras.Model:
     """Build a pre-activation ResNet: 9n+2 layers of bottleneck blocks, or 6n+2 of basic ones.
 
@@ -226,44 +227,107 @@ def resnet_v2(
     Args:
         input_shape: (height, width, channels); height and width at least 8, or None.
         depth: layers with weights, not counting projections: 11, 20, 29, … 1001 with bottleneck
-            blocks; 8, 14, 20, … 1202 with basic ones.
+            blocks; 8, 14, 20, … 1202 with basic ones, and with all others, as if each had two.
         num_classes: classes of the softmax at the end.
         form: "example" or "paper", see `FORMS_V2`.
-        shortcut: "A", "B" or "C" in place of the form's. The paper form has B with bottleneck
+        shortcut: "A", "B", "C" or "D" in place of the form's. The paper form has B with bottleneck
             blocks and A with basic ones, like the network it was compared with.
-        block: "bottleneck" or "basic".
+        block: a name of `BLOCKS_V2`, or a function of (x, filters, strides, name=…). What it takes
+            of `conv`, `shortcut`, `preactivation` and `place` it is given; see `blocks.bound`.
 
     Returns:
         `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes), not
-        compiled, named `ResNet29v2` and so on.
+        compiled, named `ResNet29v2` and so on; with blocks of later papers `ResNet20v2-wide`.
 
     Raises:
         ValueError: for a depth that does not fit the block (with the nearest that do), a wrong
-            shape, a class count below 1, an unknown form, shortcut or block.
+            shape, a class count below 1, an unknown form, shortcut or block, a block that takes no
+            shortcut.
         TypeError: for a depth or class count that is not an integer.
 
     Source: arXiv 1603.05027, section 5 and appendix.
     """
-    n = blocks_per_stage(depth, block)
+    kind = block_of(block, BLOCKS_V2, shortcut)
+    n = blocks_per_stage(depth, layers_of(kind))
     form = checks.choice("form", form, FORMS_V2)
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
-    skip = shortcut_of(shortcut or form.shortcut[block], conv, batch_norm=False)
-    if block == "basic":
-        kind, widths = preactivation_basic_block, (16, 32, 64)
-    else:
-        kind = preactivation_bottleneck_block
+    skip = shortcut_of(shortcut or form.shortcut[layers_of(kind)], conv, batch_norm=False)
+    widths = (16, 32, 64)
+    if layers_of(kind) == "bottleneck":
         widths = (form.mid[0], 64), (form.mid[1], 128), (form.mid[2], 256)
-    unit = partial(kind, conv=conv, shortcut=skip)
-    first = [partial(unit, preactivation=where) for where in form.first]
+    unit = bound(kind, 3 * n, conv=conv, shortcut=skip)
+    first = [bound(unit, preactivation=where) for where in form.first]
+    end = end_of(kind)
     inputs = keras.Input(checks.input_shape(input_shape, SMALLEST_SIDE), name="images")
     x = conv(inputs, 16, name="stem_conv")
     if form.stem_activated:
-        x = bn_relu(x, name="stem")
+        x = end(x, name="stem")
     x = stack(x, widths[0], n, unit, first=first[0], strides=1, name="stage1")
     x = stack(x, widths[1], n, unit, first=first[1], name="stage2")
     x = stack(x, widths[2], n, unit, first=first[2], name="stage3")
-    x = bn_relu(x, name="head")
-    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v2")
+    x = end(x, name="head")
+    return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v2{suffix(kind)}")
+
+
+def block_of(block: str | Callable, known: dict[str, Callable], shortcut: str | None) -> Callable:
+    """Return a block as a function.
+
+    Args:
+        block: a name, or a function, which is returned as it is.
+        known: name -> function, `BLOCKS_V1` or `BLOCKS_V2`.
+        shortcut: the shortcut that it should have; None: which does not matter.
+
+    Raises:
+        ValueError: for an unknown name, or if the block takes no shortcut and one is asked for.
+    """
+    if not callable(block):
+        block = _named(block, known)
+    if shortcut is not None and not takes(block, "shortcut"):
+        raise ValueError(
+            f"Expected no `shortcut` for a block that takes none. Received: {shortcut!r}"
+        )
+    return block
+
+
+def _named(name, known):
+    try:
+        return checks.choice("block", name, known)
+    except ValueError as error:
+        for builder, others in (("resnet_v1", BLOCKS_V1), ("resnet_v2", BLOCKS_V2)):
+            if name in list(others):
+                raise ValueError(f"{error}, a block of {builder}") from None
+        raise
+
+
+def layers_of(kind: Callable) -> str:
+    """Say which depths there are with a block: those of "basic" or of "bottleneck" blocks."""
+    return "bottleneck" if getattr(kind, "func", kind) in _OF_THREE else "basic"
+
+
+def end_of(kind: Callable) -> Callable:
+    """Return what stands before the head of v2: what its blocks begin with, for most BN-ReLU."""
+    function = getattr(kind, "func", kind)
+    if function in _UNNORMALIZED:
+        return relu
+    return layer_norm if function in _LAYER_NORMALIZED else bn_relu
+
+
+def suffix(kind: Callable) -> str:
+    """Return what a network's name says of its blocks: "" for the papers' own, or as "-se".
+
+    A function goes by its own name, with the options that are bound: "-wide-widen10".
+    """
+    if kind in _OWN:
+        return ""
+    function, options = getattr(kind, "func", kind), getattr(kind, "keywords", {})
+    known = (*BLOCKS_V1.items(), *BLOCKS_V2.items())
+    name = next((name for name, each in known if each is function), _name(function))
+    told = [f"{option}{_name(value)}" for option, value in options.items()]
+    return re.sub(r"[^\w.-]", "", "-".join(["", name, *told]))
+
+
+def _name(value):
+    return getattr(value, "__name__", type(value).__name__ if callable(value) else str(value))
 
 
 def valid_depths(block: str = "basic") -> range:

@@ -74,8 +74,8 @@ def test_the_convolution_is_the_one_that_was_handed_in(block):
 
 
 def test_a_shortcut_that_does_not_exist():
-    with pytest.raises(ValueError, match=r"Expected `shortcut` to be one of 'A', 'B', 'C'.*'D'"):
-        blocks.basic_block(pictures(), 16, shortcut="D", name="b")
+    with pytest.raises(ValueError, match=r"`shortcut` to be one of 'A', 'B', 'C', 'D'\..*'E'"):
+        blocks.basic_block(pictures(), 16, shortcut="E", name="b")
 
 
 def test_only_the_first_block_of_a_stage_takes_its_step_and_its_own_function():
