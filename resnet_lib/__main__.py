@@ -18,6 +18,11 @@ from . import checks, runtime
 
 # As Python spells what JSON spells otherwise.
 PYTHONS = {"True": True, "False": False, "None": None}
+# The names that `cifar` has; it would import Keras.
+BLOCKS = (
+    "of v1: basic (the default), bottleneck, resnet-d, resnext, se or stochastic-depth; of v2: "
+    "basic, bottleneck (the default), convnext, skipinit, transformer or wide"
+)
 EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
 
 # What a command that trains ends with, beside 0; a cluster may start it again after these two.
@@ -197,7 +202,7 @@ def _add_training_options(train):
         "--form",
         help="example, paper or, for v1 and plain, standard; default: what goes with the recipe",
     )
-    add("--block", choices=("basic", "bottleneck"), help="of v2; default: bottleneck")
+    add("--block", metavar="NAME", help=BLOCKS)
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--epochs", type=int, metavar="N", help="the recipe in N epochs, its schedule as well"

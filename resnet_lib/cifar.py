@@ -269,7 +269,9 @@ def resnet_v2(
     return keras.Model(inputs, head(x, num_classes), name=f"ResNet{depth}v2{suffix(kind)}")
 
 
-def block_of(block: str | Callable, known: dict[str, Callable], shortcut: str | None) -> Callable:
+def block_of(
+    block: str | Callable, known: dict[str, Callable], shortcut: str | Callable | None = None
+) -> Callable:
     """Return a block as a function.
 
     Args:

@@ -15,47 +15,51 @@ CIFAR = {
     ("resnet", "v2"): cifar.resnet_v2,
     ("plain", None): cifar.plain_net,
 }
-_ID = re.compile(r"(resnet|plain)(\d+)(v[12])?")
+BLOCKS = {"v1": cifar.BLOCKS_V1, "v2": cifar.BLOCKS_V2}
+_ID = re.compile(r"(resnet|plain)(\d+)(v[12])?(?:-(.+))?")
 _FAST = re.compile(r"resnetfast(\d+(?:-\d+)*)?(?:x(\d+))?")
 
 
 def parse_model_id(
-    model_id: str, block: str | None = None
+    model_id: str, block: str | Callable | None = None
 ) -> tuple[Callable[..., keras.Model], int]:
-    """Read a model id: `resnet20v1`, `resnet29v2`, `plain20`, `resnet50`, `resnetfast`.
+    """Read a model id: `resnet20v1`, `resnet20v1-se`, `plain20`, `resnet50`, `resnetfast`.
 
     Args:
-        model_id: family, depth and, for the networks of `resnet_lib.cifar`, version; for those of
-            `resnet_lib.fast` widths and blocks, where they are not the default ones:
-            `resnetfast64-256-256`, `resnetfast64-128-256x2`.
-        block: for v2 "bottleneck", depths of 9n+2, or "basic", depths of 6n+2; None: bottleneck.
+        model_id: family, depth and, for the networks of `resnet_lib.cifar`, version and block,
+            where it is a later paper's; for those of `resnet_lib.fast` widths and blocks, where
+            they are not the default ones: `resnetfast64-256-256`, `resnetfast64-128-256x2`.
+        block: for v1 and v2 in place of the id's: see `cifar.resnet_v1` and `resnet_v2`; None: the
+            id's, or "basic" for v1 and "bottleneck" for v2.
 
     Returns:
         The builder, such as `cifar.resnet_v1` or `imagenet.resnet50`, and the depth.
 
     Raises:
-        ValueError: if the id names no network, or if `block` is given where there is no choice.
+        ValueError: if the id names no network, or if `block` is given where there is no choice, or
+            where the id has another.
     """
     match = _ID.fullmatch(str(model_id))
-    if block is not None and (match is None or match[3] != "v2"):
+    if block is not None and (match is None or match[3] is None or match[4] not in (None, block)):
         raise ValueError(
-            "Expected no `block` but for v2 networks, which have a choice of two. Received: "
+            "Expected no `block` but for v1 and v2 networks, and for these one. Received: "
             f"{block!r} for {model_id!r}"
         )
     if fast_one := _FAST.fullmatch(str(model_id)):
         return _fast(*fast_one.groups())
     if match is not None and match[0] in imagenet.BUILDERS:
         return imagenet.BUILDERS[match[0]], int(match[2])
-    if match is None or (match[1], match[3]) not in CIFAR:
+    if match is None or (match[1], match[3]) not in CIFAR or (match[4] and not match[3]):
         raise ValueError(
             "Expected `model_id` to be such as 'resnet20v1', 'resnet29v2', 'plain20' or "
             "'resnetfast64-128-256', or one of "
             f"{', '.join(map(repr, imagenet.BUILDERS))}. Received: {model_id!r}"
         )
-    block = block or ("bottleneck" if match[3] == "v2" else "basic")
-    depth = int(match[2])
-    cifar.blocks_per_stage(depth, block)
-    return CIFAR[match[1], match[3]], depth
+    builder, depth = CIFAR[match[1], match[3]], int(match[2])
+    block = block or match[4] or ("bottleneck" if match[3] == "v2" else "basic")
+    kind = cifar.block_of(block, BLOCKS.get(match[3], cifar.BLOCKS_V1))
+    cifar.blocks_per_stage(depth, cifar.layers_of(kind))
+    return builder, depth
 
 
 def _fast(widths, blocks):
@@ -71,7 +75,7 @@ def build(
     num_classes: int = 10,
     *,
     form: str | None = None,
-    block: str | None = None,
+    block: str | Callable | None = None,
     dropout: float = 0.0,
 ) -> keras.Model:
     """Build the network that a model id names.
@@ -81,7 +85,7 @@ def build(
         input_shape: (height, width, channels).
         num_classes: classes of the softmax at the end.
         form: one of the builder's forms; None: its default.
-        block: of a v2 network, "bottleneck" or "basic"; None: its default.
+        block: of a v1 or v2 network, as in `parse_model_id`.
         dropout: share of the pooled features that are set to zero in training, at least 0, below 1.
 
     Returns:
@@ -93,7 +97,8 @@ def build(
     """
     builder, depth = parse_model_id(model_id, block)
     depths = (depth,) if builder in CIFAR.values() else ()
-    options = {"form": form, "block": block}
+    match = _ID.fullmatch(model_id)
+    options = {"form": form, "block": block or (match and match[4])}
     options = {name: value for name, value in options.items() if value is not None}
     if form is not None and "form" not in signature(builder).parameters:
         raise ValueError(f"Expected no `form` for {model_id!r}, which has one. Received: {form!r}")

@@ -1,11 +1,14 @@
 """Networks by their ids."""
 
+import re
+
 import numpy as np
 import pytest
 
 import resnet_lib as rl
 from resnet_lib import models
-from resnet_lib.__main__ import main
+from resnet_lib.__main__ import BLOCKS, main
+from resnet_lib.training.architecture import architecture
 
 import keras  # isort: skip
 
@@ -36,10 +39,56 @@ def test_v2_of_basic_blocks_is_asked_for():
         models.build("resnet8v2", SHAPE)
 
 
-@pytest.mark.parametrize("model_id", ["resnet20v1", "plain20", "resnet50"])
+@pytest.mark.parametrize("model_id", ["plain20", "resnet50", "resnetfast", "resnet8v1-resnext"])
 def test_where_there_is_one_kind_of_block_none_is_chosen(model_id):
-    with pytest.raises(ValueError, match=r"no `block` but for v2.*'basic' for '" + model_id):
-        models.build(model_id, SHAPE, block="basic")
+    with pytest.raises(ValueError, match=r"no `block` but for v1 and v2.*'se' for '" + model_id):
+        models.build(model_id, SHAPE, block="se")
+
+
+@pytest.mark.parametrize("model_id", ["plain20-se", "resnet50-se", "resnet20-se", "resnet8v1-"])
+def test_a_block_in_an_id_that_names_no_network(model_id):
+    with pytest.raises(ValueError, match=f"Expected `model_id` .*'{model_id}'"):
+        models.build(model_id, SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "block", "name"),
+    [
+        ("resnet8v1", "se", "ResNet8v1-se"),
+        ("resnet8v1", "resnet-d", "ResNet8v1-resnet-d"),
+        ("resnet11v1", "resnext", "ResNet11v1-resnext"),
+        ("resnet8v2", "convnext", "ResNet8v2-convnext"),
+        ("resnet8v1", "basic", "ResNet8v1"),
+    ],
+)
+def test_a_block_is_named_apart_or_in_the_id_that_the_record_has(model_id, block, name):
+    asked = models.build(model_id, SHAPE, block=block)
+    assert asked.name == name
+    again = models.build(name.lower(), SHAPE)
+    assert again.name == name
+    assert architecture(again) == architecture(asked)
+
+
+def test_a_block_may_be_a_function():
+    built = models.build("resnet8v1", SHAPE, block=rl.blocks.se_block)
+    assert built.name == "ResNet8v1-se"
+
+
+def test_blocks_that_do_not_exist():
+    with pytest.raises(
+        ValueError, match=r"'stochastic-depth'\. Received: 'sse'; the nearest: 'se'"
+    ):
+        models.parse_model_id("resnet20v1", "sse")
+    with pytest.raises(ValueError, match=r"'se'.*Received: 'wide', a block of resnet_v2"):
+        models.parse_model_id("resnet20v1-wide")
+    with pytest.raises(ValueError, match="depth=14; the nearest valid: 11 and 20"):
+        models.parse_model_id("resnet14v1-resnext")
+
+
+def test_the_command_line_knows_the_names_of_the_blocks():
+    of_v1, of_v2 = re.fullmatch(r"of v1: (.*); of v2: (.*)", BLOCKS).groups()
+    for told, known in ((of_v1, models.BLOCKS["v1"]), (of_v2, models.BLOCKS["v2"])):
+        assert re.split(", | or ", told.replace(" (the default)", "")) == list(known)
 
 
 def test_depths_that_do_not_exist():
@@ -68,6 +117,20 @@ def test_the_command_records_the_form_that_it_chose(model, recipe, form, tmp_pat
     command = ["train", "--model", model, "--dataset", "shapes", "--recipe", recipe]
     assert main([*command, "--epochs", "1", "--out", str(tmp_path / "run")]) == 2
     assert asked["notes"]["form"] == form
+
+
+def test_the_command_records_the_block_that_was_asked_for(tmp_path, monkeypatch):
+    asked = {}
+
+    def train(model, data, recipe, **options):
+        asked.update(options, model=model)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("resnet_lib.training.train", train)
+    command = "train --model resnet8v1 --block se --dataset shapes --epochs 1 --out"
+    assert main([*command.split(), str(tmp_path / "run")]) == 2
+    assert asked["model"].name == "ResNet8v1-se"
+    assert asked["notes"]["block"] == "se"
 
 
 def test_dropout_stands_before_the_last_layer_and_changes_no_weight():
