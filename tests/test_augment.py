@@ -190,3 +190,33 @@ def test_without_mirroring_the_windows_are_the_same(mode):
     turned = pad_crop_flip(images, index, **options)
     np.testing.assert_array_equal(plain[~mirrored], turned[~mirrored])
     np.testing.assert_array_equal(plain[mirrored], turned[mirrored][:, :, ::-1])
+
+
+# Alternating.
+
+
+def mirrored_in(epoch, **options):
+    index = np.arange(1000)
+    return offsets(index, epoch=epoch, seed=5, alternating=True, **options)[2]
+
+
+def test_alternating_images_are_seen_both_ways_in_any_two_epochs():
+    first = mirrored_in(0)
+    assert 400 < first.sum() < 600
+    for epoch in range(1, 5):
+        np.testing.assert_array_equal(mirrored_in(epoch), first ^ bool(epoch % 2))
+    assert not mirrored_in(1, flip=False).any()
+    assert not np.array_equal(offsets(np.arange(1000), epoch=0, seed=6)[2], first)
+
+
+def test_alternating_changes_no_window():
+    index = np.arange(100)
+    for epoch in (0, 1, 2):
+        usual = offsets(index, epoch=epoch, seed=5)
+        found = offsets(index, epoch=epoch, seed=5, alternating=True)
+        np.testing.assert_array_equal(usual[:2], found[:2])
+
+
+def test_alternating_is_true_or_false():
+    with pytest.raises(ValueError, match="`alternating` to be True or False"):
+        offsets(np.arange(3), epoch=0, seed=0, alternating="false")

@@ -10,6 +10,7 @@ from keras import layers
 from small import PICTURES, net
 
 from resnet_lib import training
+from resnet_lib.augment import offsets
 from resnet_lib.datasets.base import Dataset, Split
 from resnet_lib.recipes import ONE_CYCLE
 from resnet_lib.training import Execution
@@ -30,7 +31,7 @@ def on_device_pictures(places):
     """Return all pictures of an epoch, cut by TensorFlow as a training step does it."""
     import tensorflow as tf
 
-    images, pad = tf.constant(places.split.images), places.pad if places.augment else 0
+    images, pad = tf.constant(places.split.images), places.pad
     found = []
     for number in range(len(places)):
         place, _ = places[number]
@@ -60,6 +61,33 @@ def test_pictures_cut_on_the_device_are_the_same_bit_for_bit(
     np.testing.assert_array_equal(all_of(places)[1], labels)
     if not augment:
         np.testing.assert_array_equal(there, part.images[places.order])
+
+
+@pytest.mark.parametrize("kind", [Batches, Places])
+@pytest.mark.parametrize(
+    ("side", "translation", "pad"), [(32, 1 / 8, 4), (24, 1 / 16, 1), (9, 1 / 16, 1), (32, 0, 0)]
+)
+def test_images_move_by_a_share_of_their_side(side, translation, pad, kind):
+    batches = kind(split(500, side, side), 500, translation=translation)
+    _, top, left, _ = windows(batches)
+    assert (top.min(), top.max(), left.min(), left.max()) == (0, 2 * pad, 0, 2 * pad)
+
+
+def windows(batches):
+    index = batches.indices(0)
+    return [index, *offsets(index, **batches.drawn())]
+
+
+@pytest.mark.parametrize("kind", [Batches, Places])
+def test_alternating_images_are_mirrored_every_other_epoch(kind):
+    batches = kind(split(), 21, seed=5, alternating=True)
+    seen = []
+    for epoch in range(3):
+        batches.start_epoch(epoch)
+        index, *_, mirrored = windows(batches)
+        seen.append(mirrored[np.argsort(index)])
+    np.testing.assert_array_equal(seen[1], ~seen[0])
+    np.testing.assert_array_equal(seen[2], seen[0])
 
 
 @pytest.mark.parametrize(("augment", "flip"), [(True, True), (True, False), (False, True)])

@@ -167,6 +167,19 @@ def test_mirrored_test_images_are_averaged_in_a_number_of_its_own():
     )
 
 
+@pytest.mark.parametrize("views", [3, 6])
+def test_views_of_the_test_images_are_averaged_in_a_number_of_its_own(views):
+    run, test = train(recipe=replace(SHORT, views=views)), DATA.test
+    padded = np.pad(test.images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
+    moved = [padded[:, 1:-1, 1:-1], padded[:, :-2, :-2], padded[:, 2:, 2:]]
+    seen = moved + [each[:, :, ::-1] for each in moved] * (views == 6)
+    found = sum(run.model.predict(each, verbose=0) for each in seen)
+    accuracy = np.mean(np.argmax(found, axis=1) == test.labels)
+    assert run.record["results"]["test_accuracy_views"] == pytest.approx(accuracy)
+    assert f"from {views} views {accuracy:.1%}" in str(run)
+    assert "test_accuracy_views" not in train().record["results"]
+
+
 def test_a_model_of_one_size_is_refused_where_sizes_change(tmp_path):
     inputs = keras.Input((16, 16, 3))
     flat = keras.layers.Flatten()(inputs)

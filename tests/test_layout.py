@@ -90,7 +90,7 @@ def test_a_circle_would_be_noticed():
 FLOORS = (
     ("runtime", "checks", "paper", "figures", "labels"),
     ("blocks", "schedules", "augment", "inspection"),
-    ("cifar", "imagenet", "datasets", "graphs", "diagrams"),
+    ("cifar", "fast", "imagenet", "datasets", "graphs", "diagrams"),
     ("models", "recipes", "records", "plots"),
     ("zoo", "training", "exercises", "explorers"),
     ("__main__",),
@@ -113,7 +113,7 @@ def test_every_room_stands_on_a_floor():
 
 
 def test_what_defines_a_model_imports_no_tensorflow():
-    for name in ("blocks", "cifar", "imagenet", "models"):
+    for name in ("blocks", "cifar", "fast", "imagenet", "models"):
         source = (ROOT / f"{name}.py").read_text(encoding="utf-8")
         assert "tensorflow" not in source, name
 

@@ -8,9 +8,17 @@ import pytest
 from keras import layers
 from small import PICTURES, resnet8
 
+import resnet_lib as rl
 from resnet_lib import cifar
-from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, WeightDecay
-from resnet_lib.training.network import make_optimizer, prepared, with_preprocessing
+from resnet_lib.recipes import EXAMPLE, FAST, ONE_CYCLE, PAPER, WeightDecay
+from resnet_lib.training.network import (
+    make_loss,
+    make_optimizer,
+    prepared,
+    preprocessing,
+    whitened,
+    with_preprocessing,
+)
 
 RATE, MOMENTUM, DECAY = 0.05, 0.9, 0.3
 RANDOM = np.random.default_rng(0)
@@ -118,6 +126,53 @@ def test_a_decay_of_zero_is_none_and_takes_the_models_own_away():
 def test_sgd_without_momentum(momentum):
     given = trained(replace(PAPER, momentum=momentum, weight_decay=None))
     assert_equal_weights(given, by_formula(0, momentum=0))
+
+
+def test_biases_have_a_rate_of_their_own():
+    """The first step with momentum is the gradient times the rate."""
+    (w, b), (dw, db) = linear().get_weights(), gradients(*linear().get_weights())
+    found = trained(wide(bias_rate=64, weight_decay=None), steps=1)
+    assert_equal_weights(found, [w - RATE * dw, b - 64 * RATE * db])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_only_what_is_added_has_the_rate_of_biases(optimizer):
+    start = with_all_kinds().get_weights()
+
+    def moved(bias_rate):
+        recipe = wide(bias_rate=bias_rate, weight_decay=None)
+        if optimizer == "adam":
+            recipe = replace(recipe, optimizer="adam", momentum=None)
+        model = with_all_kinds()
+        model.set_weights(start)
+        before = [np.array(each) for each in model.trainable_variables]
+        model.compile(make_optimizer(recipe), loss="mean_squared_error")
+        model.train_on_batch(IMAGES[:8] / 255, np.zeros((8, 2)))
+        names = [each.path.rpartition("/")[2] for each in model.trainable_variables]
+        pairs = zip(model.trainable_variables, before, strict=True)
+        return names, [np.abs(np.array(each) - old).max() for each, old in pairs]
+
+    (names, slow), (_, fast) = moved(1), moved(10)
+    assert names == ["kernel", "bias", "gamma", "beta", "kernel", "bias"]
+    factors = [10 if name in ("bias", "beta") else 1 for name in names]
+    expected = np.multiply(slow, factors)
+    # The first bias, behind which a BN stands, has no gradient but rounding.
+    np.testing.assert_allclose(np.delete(fast, 1), np.delete(expected, 1), rtol=1e-3)
+
+
+# The loss.
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_smoothed_labels_give_each_class_its_share(share):
+    labels, found = np.array([2, 0]), np.array([[0.2, 0.5, 0.3], [0.7, 0.2, 0.1]])
+    targets = np.eye(3)[labels] * (1 - share) + share / 3
+    loss = make_loss(wide(label_smoothing=share))
+    expected = -(targets * np.log(found)).sum(1)
+    for shape in ((2,), (2, 1)):  # As Keras hands them on.
+        given = loss(labels.reshape(shape), keras.ops.convert_to_tensor(found))
+        np.testing.assert_allclose(np.array(given), expected, rtol=1e-5)
+    assert make_loss(wide()) == "sparse_categorical_crossentropy"
 
 
 # With a loss that is always zero only the decay moves anything.
@@ -432,3 +487,59 @@ def test_an_adapted_normalisation_survives_the_copy():
     inside = with_preprocessing(model, PICTURES.train.images, None)
     images = PICTURES.test.images[:4].astype("float32")
     np.testing.assert_allclose(inside(images), model(images / 255), atol=1e-5)
+
+
+# Whitening.
+
+
+def smooth_images(n=200, side=12, channels=3):
+    """Pictures whose neighbouring pixels are alike, as in photographs."""
+    noise = np.random.default_rng(3).normal(size=(n, side + 3, side + 3, channels))
+    blurred = sum(noise[:, i : i + side, j : j + side] for i in range(4) for j in range(4))
+    return np.clip(128 + 20 * blurred, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("normalize", ["channel", "image", None])
+def test_whitened_patches_are_uncorrelated(normalize):
+    images = smooth_images()
+    keras.utils.set_random_seed(0)
+    model = rl.resnet_fast((12, 12, 3), widths=(8,))
+    copy = whitened(model, images, normalize)
+    layer = copy.get_layer("patches_conv")
+    assert not layer.trainable and model.get_layer("patches_conv").trainable
+    seen = preprocessing(images, normalize)(images.astype("float32"))
+    found = np.array(layer(seen)).reshape(-1, 24)
+    np.testing.assert_allclose(found[:, 12:], -found[:, :12], atol=1e-4)
+    products = found[:, :12].T @ found[:, :12] / len(found)
+    assert np.abs(products - np.diag(np.diag(products))).max() < 0.02
+    assert np.diag(products).min() > 0.5 and np.diag(products).max() < 1.05
+    np.testing.assert_array_equal(
+        copy.get_layer("stage1_conv").kernel, model.get_layer("stage1_conv").kernel
+    )
+
+
+def test_training_whitens_and_leaves_the_model_as_it_was():
+    data = rl.datasets.shapes(train=64, validation=16, test=16)
+    model = rl.resnet_fast(data.image_shape, data.num_classes, widths=(8, 8))
+    before = [np.array(each) for each in model.get_weights()]
+    recipe = replace(FAST, epochs=1, batch_size=32)
+    run = rl.train(model, data, recipe, progress=False)
+    assert all(map(np.array_equal, before, model.get_weights()))
+    expected = whitened(model, data.train.images, "channel").get_layer("patches_conv")
+    found = run.model.get_layer("patches_conv")
+    assert not found.trainable
+    np.testing.assert_array_equal(found.kernel, expected.kernel)
+    plain = rl.train(model, data, replace(recipe, whiten=False), progress=False)
+    assert plain.model.get_layer("patches_conv").trainable
+
+
+@pytest.mark.parametrize(
+    ("build", "received"),
+    [
+        (lambda: resnet8(), "which has stem_conv with 16 filters, where 54 do"),
+        (lambda: linear(), "which has another layer at its beginning"),
+    ],
+)
+def test_a_model_that_cannot_whiten_is_refused(build, received):
+    with pytest.raises(ValueError, match=rf"two filters for each number.* {received}"):
+        whitened(build(), IMAGES, None)

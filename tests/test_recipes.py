@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_lib import cifar, plots, recipes, schedules
-from resnet_lib.recipes import EXAMPLE, ONE_CYCLE, PAPER, PAPER_110, Recipe, WeightDecay
+from resnet_lib.recipes import EXAMPLE, FAST, ONE_CYCLE, PAPER, PAPER_110, Recipe, WeightDecay
 
 ALL = tuple(recipes.NAMED.values())
 STEPS = 352  # 45,000 images in batches of 128.
@@ -153,6 +153,12 @@ WRONG = [
     (SGD, "bn_epsilon", 0, "`bn_epsilon` .* Received: 0$"),
     (SGD, "ema", 1.5, "`ema` .* number of at least 0, below 1. Received: 1.5"),
     (SGD, "ema", 1, "`ema` .* Received: 1$"),
+    (SGD, "label_smoothing", 1, "`label_smoothing` .* at least 0, below 1. Received: 1$"),
+    (SGD, "label_smoothing", None, "`label_smoothing` .* Received: None"),
+    (SGD, "bias_rate", 0, "`bias_rate` .* at least 1e-12, at most 1000. Received: 0$"),
+    (SGD, "translation", 1, "`translation` .* at least 0, below 1. Received: 1$"),
+    (SGD, "translation", -0.1, "`translation` .* Received: -0.1$"),
+    (SGD, "views", 2, "`views` to be one of 1, 3, 6. Received: 2"),
     (SGD, "normalize", "mean", "`normalize` to be one of 'image'.*Received: 'mean'"),
     (SGD, "padding", "edge", "`padding` to be one of 'constant', 'reflect'.*Received: 'edge'"),
     (SGD, "sizes", SIZES, r'`normalize` to be "channel" or None .*Received: .*0\.75'),
@@ -182,6 +188,7 @@ def test_a_recipe_that_would_fail_in_training_is_refused(recipe, field, value, m
 
 
 SWITCHES = ["nesterov", "reduce_on_plateau", "augment", "flip", "flip_test"]
+SWITCHES += ["alternating", "whiten"]
 
 
 @pytest.mark.parametrize("field", SWITCHES)
@@ -304,6 +311,9 @@ def test_a_recipe_that_mirrors_nothing_has_no_test_of_mirror_images():
     assert ONE_CYCLE.flip and ONE_CYCLE.flip_test
     assert replace(ONE_CYCLE, flip=False).flip_test is False
     assert replace(ONE_CYCLE, augment=False).flip_test is True
+    assert FAST.alternating and FAST.views == 6
+    without = replace(FAST, flip=False)
+    assert (without.flip_test, without.alternating, without.views) == (False, False, 3)
 
 
 # Recipes are data.
@@ -362,7 +372,7 @@ def test_a_recipe_survives_json(recipe):
 
 
 def test_recipes_are_compared_field_by_field():
-    assert len(set(ALL)) == 4
+    assert len(set(ALL)) == 5
     assert replace(PAPER, epochs=3) != PAPER
     assert replace(PAPER, weight_decay=WeightDecay(1e-4, "loss")) != PAPER
     assert replace(PAPER, epochs=3) == replace(PAPER, epochs=np.int64(3))
