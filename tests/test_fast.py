@@ -132,7 +132,7 @@ def test_the_networks_that_ids_name(model_id, name, depth):
 
 
 def test_it_has_no_forms():
-    with pytest.raises(ValueError, match="no `form` for 'resnetfast'.* Received: 'paper'"):
+    with pytest.raises(ValueError, match=r"no `form` for 'resnetfast'.* Received: 'paper'"):
         models.build("resnetfast", SHAPE, form="paper")
 
 
