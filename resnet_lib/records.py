@@ -86,7 +86,11 @@ class Run:
                 f"Received: {path}, which is damaged: {mend}."
             )
         allow_depth()
-        return keras.saving.load_model(path)
+        model = keras.saving.load_model(path)
+        if keras.backend.backend() == "tensorflow":
+            # Else Keras takes XLA on a GPU, which ends the process on cards newer than TensorFlow.
+            model.jit_compile = False
+        return model
 
     def __str__(self):
         parts = [f"{self.record['model']['name']} on {self.source}"]

@@ -20,6 +20,7 @@ WITHOUT_ROOM |= {
     "jax",
     "jobs",
     "lab",
+    "later_blocks",
     "odd_models",
     "project",
     "reference",

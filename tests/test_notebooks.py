@@ -459,7 +459,7 @@ def test_notebook_06_trains_on_real_pictures_by_the_command_that_it_names(tmp_pa
     minutes, *command = shlex.split(command)
     assert minutes == "RESNET_LIB_MINUTES=30"
     command[0] = str(Path(sys.executable).with_name(command[0]))
-    process = in_full(command, tmp_path, 2.5)
+    process = in_full(command, tmp_path, 1.5)
     assert process.returncode == 0, process.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     record = json.loads((folder / "first" / "record.json").read_text())

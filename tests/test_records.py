@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -73,6 +74,8 @@ def test_all_runs_below_a_folder(run, unfinished, tmp_path):
     assert list(one) == [str(top / "b")] == list(records.runs_in(f"{top}/b/"))
     assert list(records.runs_in(top / "b" / "record.json")) == [str(top / "b" / "record.json")]
     assert records.load(top / "named.json").load_model().count_params()
+    if keras.backend.backend() == "tensorflow":  # By itself Keras would take XLA on a GPU.
+        assert records.load(top / "named.json").load_model().jit_compile is False
     (top / "b" / "record.json").write_text("{")
     with pytest.warns(UserWarning, match=r"b/record\.json, which is none"):
         assert str(top / "b") not in records.runs_in(top)

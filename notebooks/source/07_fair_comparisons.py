@@ -662,7 +662,7 @@ for trainable in (True, False):
 # %% [markdown]
 # For comparison, the same network from random weights, for as many epochs. Rates and epochs were fixed beforehand. To choose them, you would need validation pictures here, too.
 
-# %% tags=["nbval-accuracy"]
+# %% tags=["nbval-time"]
 keras.utils.set_random_seed(0)
 fresh = made_ready(keras.models.clone_model(backbone), few.num_classes)
 unfreeze(fresh)
