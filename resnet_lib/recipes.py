@@ -12,7 +12,7 @@ from typing import Any
 from . import checks, schedules
 from .augment import MODES
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "sgd", "muon")
 SCHEDULES = ("example", "paper", "one_cycle")
 MEANINGS = ("gradient", "loss", "update")
 PAPER_STEPS = 64_000
@@ -28,6 +28,7 @@ BOUNDS = {
     "ema": dict(below=1),
     "label_smoothing": dict(below=1),
     "bias_rate": dict(least=1e-12, most=1000),
+    "other_rate": dict(least=1e-12, most=1000),
     "translation": dict(below=1),
 }
 FLAGS = ("nesterov", "reduce_on_plateau", "augment", "flip", "flip_test", "alternating", "whiten")
@@ -100,9 +101,9 @@ class Recipe:
         epochs: passes over the training images. `dataclasses.replace(EXAMPLE, epochs=20)` is the
             same recipe in 20 epochs: the schedule's steps move closer together.
         batch_size: images in a batch.
-        optimizer: "adam" or "sgd".
-        momentum: of SGD. None with Adam, which has its own.
-        nesterov: whether SGD's momentum is Nesterov's.
+        optimizer: "adam", "sgd", or "muon", see `resnet_lib.training.optimizers.Muon`.
+        momentum: of SGD and Muon. None with Adam, which has its own.
+        nesterov: whether that momentum is Nesterov's.
         schedule: "example" (a rate for each epoch), "paper" or "one_cycle" (a rate for each step):
             the function of `resnet_lib.schedules`, stretched over the run.
         peak: the largest learning rate of "one_cycle"; None for the others, which name their own.
@@ -135,6 +136,8 @@ class Recipe:
             1512.00567, section 7).
         bias_rate: how many times the learning rate the biases have, those of batch normalisation
             among them (arXiv 2404.00498, section 3.4; before it Page 2018).
+        other_rate: how many times the learning rate all has that Muon leaves to SGD: what is no
+            kernel of a convolution. None with other optimizers.
         whiten: whether `train` sets the kernels of the first layer, a convolution with two filters
             for each number of a patch, to those that whiten the patches of the training images, and
             to their negatives, and freezes them (arXiv 2404.00498, section 3.2).
@@ -175,6 +178,7 @@ class Recipe:
     alternating: bool = False
     label_smoothing: float = 0.0
     bias_rate: float = 1.0
+    other_rate: float | None = None
     whiten: bool = False
     views: int = 1
 
@@ -209,14 +213,15 @@ class Recipe:
                 f"has one. Received: 'image' with sizes={self.sizes}"
             )
         needs = {
-            "momentum": ("sgd", self.optimizer),
-            "peak": ("one_cycle", self.schedule),
-            "anneal": ("one_cycle", self.schedule),
+            "momentum": (("sgd", "muon"), self.optimizer),
+            "other_rate": (("muon",), self.optimizer),
+            "peak": (("one_cycle",), self.schedule),
+            "anneal": (("one_cycle",), self.schedule),
         }
-        for name, (owner, chosen) in needs.items():
+        for name, (owners, chosen) in needs.items():
             value = getattr(self, name)
-            if (owner == chosen) != (value is not None):
-                wanted = "a value" if owner == chosen else "None"
+            if (chosen in owners) != (value is not None):
+                wanted = "a value" if chosen in owners else "None"
                 raise ValueError(
                     f"Expected `{name}` to be {wanted} with {chosen!r}. Received: {value!r}"
                 )

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import keras
 import numpy as np
@@ -317,3 +318,148 @@ def test_builds_and_runs_on_jax():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "ResNet20v1 274442 (8, 8, 64)"
+
+
+# Other blocks
+
+
+FORMS = [(cifar.resnet_v1, cifar.BLOCKS_V1), (cifar.resnet_v2, cifar.BLOCKS_V2)]
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "form"),
+    [
+        (build, name, form)
+        for build, names in FORMS
+        for name in names
+        for form in ("example", "paper")
+    ],
+)
+def test_every_block_by_name_in_both_forms(build, name, form):
+    step = 9 if name in ("bottleneck", "resnext") else 6
+    model = build((16, 16, 3), step + 2, 7, form=form, block=name)
+    version = build.__name__[-2:]
+    own = name == "basic" or (version == "v2" and name == "bottleneck")
+    assert model.name == f"ResNet{step + 2}{version}" + ("" if own else f"-{name}")
+    assert [stage.blocks for stage in feature_maps(model)] == [0, 1, 1, 1]
+    images = np.random.default_rng(0).random((2, 16, 16, 3), "float32")
+    assert np.isfinite(np.asarray(model(images))).all()
+
+
+def test_a_block_is_put_into_resnet_20_in_one_line():
+    """As many blocks as ResNet-20 has, each another; without a shortcut of its own, the form's."""
+    plain = cifar.resnet_v1(SHAPE, 20, form="paper")
+    other = cifar.resnet_v1(SHAPE, 20, form="paper", block="se")
+    names = {layer.name for layer in plain.layers}
+    added = {layer.name for layer in other.layers} - names
+    assert names < {layer.name for layer in other.layers}
+    parts = ("squeeze", "dense1", "dense2", "scale")
+    blocks_of_20 = [(stage, block) for stage in (1, 2, 3) for block in (1, 2, 3)]
+    assert added == {f"stage{s}_block{b}_se_{part}" for s, b in blocks_of_20 for part in parts}
+
+
+def test_what_a_block_takes_is_what_the_form_says():
+    asked = []
+
+    def mine(x, filters, strides=1, *, conv, shortcut, projection_bn, place, name):
+        asked.append((filters, strides, place, name))
+        assert conv.keywords == {"use_bias": True, "l2": 1e-4}
+        assert not projection_bn
+        return blocks.basic_block(x, filters, strides, conv=conv, shortcut=shortcut, name=name)
+
+    model = cifar.resnet_v1(SHAPE, 14, block=mine)
+    wanted = [(16, 1, 1), (16, 1, 2), (32, 2, 3), (32, 1, 4), (64, 2, 5), (64, 1, 6)]
+    assert [(filters, strides, place) for filters, strides, place, _ in asked] == [
+        (filters, strides, (number, 6)) for filters, strides, number in wanted
+    ]
+    assert model.name == "ResNet14v1-mine"
+    usual = cifar.resnet_v1(SHAPE, 14)
+    assert [layer.name for layer in model.layers] == [layer.name for layer in usual.layers]
+    assert count_parameters(model) == count_parameters(usual)
+
+
+def test_in_v2_a_block_is_told_where_it_activates_and_its_place():
+    asked = []
+
+    def mine(x, filters, strides=1, *, preactivation="branch", place, name):
+        asked.append((preactivation, place))
+        return blocks.preactivation_basic_block(x, filters, strides, name=name)
+
+    cifar.resnet_v2(SHAPE, 14, form="paper", block=mine)
+    where = 3 * ["shared", "branch"]
+    assert asked == [(each, (number, 6)) for number, each in enumerate(where, 1)]
+
+
+def test_a_block_that_takes_nothing_and_one_whose_options_are_bound():
+    def bare(x, filters, strides=1, *, name):
+        return layers.Conv2D(filters, 3, strides, padding="same", name=f"{name}_conv")(x)
+
+    model = cifar.resnet_v1(SHAPE, 8, block=bare)
+    assert model.name == "ResNet8v1-bare"
+    conv = partial(blocks.convolution, use_bias=True)
+    bound = partial(blocks.basic_block, shortcut="C", conv=conv)
+    model = cifar.resnet_v1(SHAPE, 8, form="paper", block=bound)
+    assert model.get_layer("stage1_block1_shortcut_conv").use_bias
+    assert model.name.startswith("ResNet8v1-basic-shortcutC-conv")
+
+
+@pytest.mark.parametrize(
+    ("block", "name"),
+    [
+        (blocks.wide_block, "-wide"),
+        (partial(blocks.wide_block, widen=2), "-wide-widen2"),
+        (partial(blocks.wide_block, widen=2, dropout=0.3), "-wide-widen2-dropout0.3"),
+        (partial(blocks.transformer_block, heads=4), "-transformer-heads4"),
+        (blocks.preactivation_basic_block, ""),
+        (
+            lambda x, filters, strides=1, *, name: blocks.wide_block(x, 4, strides, name=name),
+            "-lambda",
+        ),
+    ],
+)
+def test_a_networks_name_says_which_blocks_it_has(block, name):
+    model = cifar.resnet_v2((8, 8, 3), 8, block=block)
+    assert model.name == f"ResNet8v2{name}"
+    model.compile("sgd", "sparse_categorical_crossentropy")  # It is a valid name of a scope, too.
+    model.predict_on_batch(np.zeros((1, 8, 8, 3), "float32"))
+
+
+@pytest.mark.parametrize(
+    ("block", "ends"),
+    [
+        ("wide", {"head_bn", "head_relu"}),
+        ("skipinit", {"head_relu"}),
+        ("convnext", {"head_ln"}),
+        (partial(blocks.transformer_block, heads=2), {"head_ln"}),
+    ],
+)
+def test_the_stream_of_v2_ends_in_what_its_blocks_begin_with(block, ends):
+    for form, where in (("paper", ("head",)), ("example", ("stem", "head"))):
+        model = cifar.resnet_v2((8, 8, 3), 8, form=form, block=block)
+        names = {layer.name for layer in model.layers}
+        found = {name for name in names if name.split("_")[0] in ("stem", "head")}
+        found -= {"stem_conv", "head_pool", "head_dense"}
+        assert found == {name.replace("head", each) for name in ends for each in where}
+
+
+def test_blocks_that_do_not_exist_or_have_no_shortcut():
+    with pytest.raises(ValueError, match=r"'se', 'stochastic-depth'.*'se_'; the nearest: 'se'"):
+        cifar.resnet_v1(SHAPE, 20, block="se_")
+    with pytest.raises(ValueError, match=r"Received: 'convnext', a block of resnet_v2"):
+        cifar.resnet_v1(SHAPE, 20, block="convnext")
+    with pytest.raises(ValueError, match=r"Received: 'se', a block of resnet_v1"):
+        cifar.resnet_v2(SHAPE, 20, block="se")
+    with pytest.raises(ValueError, match=r"'basic', .*Received: \['se'\]"):
+        cifar.resnet_v1(SHAPE, 20, block=["se"])
+    for build, block in ((cifar.resnet_v1, "resnet-d"), (cifar.resnet_v2, "convnext")):
+        with pytest.raises(ValueError, match=r"no `shortcut` for a block that takes none.*'A'"):
+            build(SHAPE, 20, shortcut="A", block=block)
+
+
+@pytest.mark.parametrize("form", ["example", "paper", "standard"])
+def test_shortcut_d_has_the_parameters_of_b(form):
+    b, d = (cifar.resnet_v1(SHAPE, 20, form=form, shortcut=option) for option in "BD")
+    named = cifar.resnet_v1(SHAPE, 20, form=form, block="resnet-d")
+    assert count_parameters(b) == count_parameters(d) == count_parameters(named)
+    assert count_multiply_adds(b) == count_multiply_adds(d)
+    assert [layer.name for layer in d.layers] == [layer.name for layer in named.layers]

@@ -134,6 +134,9 @@ BUILDERS = {
     "v2 basic": lambda: rl.resnet_v2((32, 32, 3), 8, block="basic"),
     "v1, shortcut C": lambda: rl.resnet_v1((32, 32, 3), 8, shortcut="C"),
     "imagenet": lambda: rl.imagenet.resnet((32, 32, 3), 18),
+    "squeeze-and-excitation": lambda: rl.resnet_v1((32, 32, 3), 8, block="se"),
+    "ResNet-D": lambda: rl.resnet_v1((32, 32, 3), 8, block="resnet-d"),
+    "wide": lambda: rl.resnet_v2((32, 32, 3), 8, block="wide"),
 }
 
 

@@ -13,12 +13,12 @@ from resnet_lib import cifar
 from resnet_lib.recipes import EXAMPLE, FAST, ONE_CYCLE, PAPER, WeightDecay
 from resnet_lib.training.network import (
     make_loss,
-    make_optimizer,
     prepared,
     preprocessing,
     whitened,
     with_preprocessing,
 )
+from resnet_lib.training.optimizers import make_optimizer
 
 RATE, MOMENTUM, DECAY = 0.05, 0.9, 0.3
 RANDOM = np.random.default_rng(0)

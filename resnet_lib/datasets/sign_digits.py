@@ -62,7 +62,8 @@ def sign_digits(
         download: False to use only what is already on this computer.
         classes: distinct digits from 0 to 9; label i is the i-th of them.
         size: height and width in pixels. Photos have 100x100, three of them 3024x3024; all are
-            turned upright and resized by area, as `resnet_lib.datasets.images.load` says.
+            turned upright and resized by area, as `resnet_lib.datasets.images.load` says, without
+            its `draft`.
 
     Returns:
         A Dataset of uint8 images of shape (n, size, size, 3). Its `source` says whether the photos
@@ -77,7 +78,7 @@ def sign_digits(
     classes, size = _checked(classes), checks.count("size", size)
     folder = _find(data_dir, download)
     chosen = [photo for photo in _photos(folder) if photo.digit in classes]
-    images, unreadable = load_all([photo.path for photo in chosen], size)
+    images, unreadable = load_all([photo.path for photo in chosen], size, draft=False)
     if unreadable:
         raise ValueError(f"{told(unreadable, folder)}. {_mend(folder)}")
     labels = np.array([classes.index(photo.digit) for photo in chosen], np.int64)

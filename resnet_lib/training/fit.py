@@ -26,7 +26,8 @@ from .copies import copied
 from .fused_bn import fuse
 from .jax_steps import feed_test, feed_training
 from .machine import Execution
-from .network import make_loss, make_optimizer, prepared, whitened
+from .network import make_loss, prepared, whitened
+from .optimizers import make_optimizer
 
 if TYPE_CHECKING:
     from ..recipes import Recipe

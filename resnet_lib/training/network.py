@@ -1,7 +1,6 @@
 """The copy of a network that is trained: with its preprocessing inside, as the recipe says."""
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
@@ -21,10 +20,6 @@ LAYERS = ("pixels", "scale", "subtract_mean", "standardize")
 KERNELS = {"kernel_regularizer", "depthwise_regularizer", "pointwise_regularizer"}
 REGULARIZERS = KERNELS | {"bias_regularizer", "gamma_regularizer", "beta_regularizer"}
 
-# The paths of variables that do not decay, and of those of them that are added.
-NO_DECAY = r"(^|/)(bias|gamma|beta)(:\d+)?$"
-BIAS = r"(^|/)(bias|beta)(:\d+)?$"
-
 # How far from the pixels that are fed in what the first layers with weights see may be: by which
 # factors in spread, and by how many spreads further from 0 in the mean. Chosen by trying scales and
 # shifts with small networks: within these bounds they learn, at a lower rate if need be; with
@@ -32,42 +27,6 @@ BIAS = r"(^|/)(bias|beta)(:\d+)?$"
 SPREAD = (1 / 4, 6)
 SHIFT = 2.25
 PICTURES = 4  # of the training images, and as many grey ones, to try a model with
-
-
-def make_optimizer(recipe: "Recipe", precision: str = "float32") -> keras.optimizers.Optimizer:
-    """Return the Keras optimizer of a recipe.
-
-    Decay that is not in the update is part of the model: see `prepared`.
-    """
-    decay, options = recipe.weight_decay, {}
-    if decay is not None and decay.meaning == "update":
-        options["weight_decay"] = decay.value
-    if recipe.ema is not None:
-        options |= {"use_ema": True, "ema_momentum": recipe.ema}
-    if recipe.optimizer == "sgd":
-        options |= {"momentum": float(recipe.momentum), "nesterov": recipe.nesterov}
-    kind = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[recipe.optimizer]
-    if recipe.bias_rate != 1:
-        kind = _with_bias_rate(kind, recipe.bias_rate)
-    optimizer = kind(recipe.rate(0, 1), **options)
-    if options.get("weight_decay"):
-        optimizer.exclude_from_weight_decay(var_names=[NO_DECAY])
-    if precision == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
-
-
-def _with_bias_rate(kind, factor):
-    """Return a class of optimizers for which the rate of biases is `factor` times the others'."""
-
-    class WithBiasRate(kind):
-        def update_step(self, gradient, variable, learning_rate):
-            place = self._get_variable_index(variable)
-            if re.search(BIAS, self._trainable_variables[place].path):
-                learning_rate = keras.ops.cast(learning_rate, variable.dtype) * factor
-            return super().update_step(gradient, variable, learning_rate)
-
-    return WithBiasRate
 
 
 def make_loss(recipe: "Recipe") -> str | Callable:
