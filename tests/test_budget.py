@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from resnet_lib.datasets.base import Dataset, Split
-from resnet_lib.recipes import EXAMPLE, MOST_EPOCHS, ONE_CYCLE, PAPER, PAPER_110, Recipe
+from resnet_lib.recipes import EXAMPLE, FAST, MOST_EPOCHS, ONE_CYCLE, PAPER, PAPER_110, Recipe
 from resnet_lib.training import Execution, budget
 from resnet_lib.training import batches as batches_module
 from resnet_lib.training import fit as fitting
@@ -176,6 +176,21 @@ def test_what_a_steady_clock_measures():
     recipe = replace(BATCH, flip_test=False)
     cost = measured(net(), data(), recipe, [1.0], Execution(), steady())
     assert cost == Cost(start=1 + 1 + 1 + 2 * 16 / 16, epoch=1 + 2, image={1.0: 1 / 8})
+
+
+def test_each_view_of_the_test_images_takes_its_time():
+    """The test of the last weights, of the best, of the mirror images, and of six views."""
+    recipe = replace(BATCH, views=6)
+    cost = measured(net(), data(), recipe, [1.0], Execution(), steady())
+    assert cost.start == 1 + 1 + 1 + (3 + 6) * 16 / 16
+
+
+def test_the_fast_recipe_keeps_its_sizes():
+    recipe = replace(FAST, batch_size=8, whiten=False)
+    found = for_budget(2, net(), data(), recipe, execution=Execution(), clock=steady())
+    assert found.sizes == FAST.sizes
+    assert found == replace(recipe, epochs=found.epochs)
+    assert found.epochs > 1
 
 
 def test_several_steps_a_call_share_its_time():

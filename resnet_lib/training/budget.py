@@ -14,7 +14,7 @@ import keras
 from .. import checks
 from ..datasets.base import Dataset
 from ..datasets.resize import resized
-from ..recipes import MOST_EPOCHS, ONE_CYCLE, Recipe
+from ..recipes import FAST, MOST_EPOCHS, ONE_CYCLE, Recipe
 from . import hosts
 from .devices import check_batches
 from .fit import Job
@@ -25,6 +25,7 @@ from .network import check_model, float32, with_preprocessing
 # it fit: a full-size epoch teaches more than a small one, until there are many.
 PLANS = (((1, 1),), ((1 / 3, 0.75), (1, 1)), ((0.4, 0.5), (0.7, 0.75), (1, 1)))
 ENOUGH = 15
+OWN_SIZES = (FAST.name,)  # recipes whose sizes are chosen already
 CALLS = 8  # of the training step, which are measured at each size
 MOST_MINUTES = 366 * 24 * 60
 
@@ -67,8 +68,9 @@ def for_budget(
         minutes: what `train` with the recipe may take, from call to return; a year at most.
         model: the network, as for `train`.
         data: `resnet_lib.datasets.Dataset`.
-        recipe: what to shorten or lengthen. With "one_cycle" the image sizes are chosen as well:
-            full size only where 15 epochs of it fit, else a part of the epochs at smaller sizes.
+        recipe: what to shorten or lengthen. With the schedule "one_cycle" the image sizes are
+            chosen as well: full size only where 15 epochs of it fit, else a part of the epochs at
+            smaller sizes. `recipes.FAST` keeps those that it has.
         execution: `resnet_lib.training.Execution`; None: what suits this machine.
         clock: function that returns seconds.
 
@@ -84,7 +86,7 @@ def for_budget(
     execution = execution or best_execution(data.train.images.nbytes)
     check_batches(recipe, data, execution.devices)
     plans = (recipe.sizes,)
-    if recipe.schedule == "one_cycle":
+    if recipe.schedule == "one_cycle" and recipe.name not in OWN_SIZES:
         plans = PLANS if _takes_any_size(model, data) else PLANS[:1]
     plans = [replace(recipe, sizes=sizes, **_normalize(recipe, sizes)) for sizes in plans]
     shares = sorted({share for plan in plans for _, share in plan.sizes})
