@@ -1,23 +1,24 @@
-"""CPU seconds until a validation accuracy: ONE_CYCLE against the widely copied Keras example.
+"""CPU seconds until a validation accuracy: our recipes against the widely copied Keras example.
 
-    python benchmarks/time_to_accuracy.py --one-cycle-epochs 12 15 --max-epochs 24
+    python benchmarks/time_to_accuracy.py --one-cycle-epochs 12 15 --fast-epochs 4 8 20
     python benchmarks/time_to_accuracy.py --short
 
-Both train a v1 network on the same CIFAR-10 images, each as its users run it. Ours is `rl.train` on
-`form="standard"`, with ONE_CYCLE in --one-cycle-epochs epochs. The example is the copied network
-with Adam, batches of 32 from ImageDataGenerator and the mean image subtracted, its first epochs of
-200, in a process that never imports resnet_lib. ResNet-20 and all images take hours; --short
-takes ResNet-8, 10,000 training and 2,000 validation images, and a pair of runs for each of 5 seeds.
+All train on the same CIFAR-10 images, each as its users run it. Ours are `rl.train` on ResNet-20
+v1, form "standard", with ONE_CYCLE in --one-cycle-epochs epochs, and on `resnet_fast` with FAST in
+--fast-epochs. The example is the copied ResNet-20 with Adam, batches of 32 from ImageDataGenerator
+and the mean image subtracted, its first epochs of 200, in a process that never imports resnet_lib.
+All images take hours; --short takes ResNet-8, a narrow fast network, 10,000 training and 2,000
+validation images, and a set of runs for each of 5 seeds.
 
 Each run is a process of its own, and the runs of a seed follow one another. Counted is the process'
 user and system time, all threads together, from after the imports and the loading of the images to
 the end of the validation after the first epoch at or above the threshold: building, compiling and
-what earlier epochs save included, the test at the end not. A one-cycle run is accurate only at its
+what earlier epochs save included, the test at the end not. A run of ours is accurate only at its
 end. Of several lengths the one with the least time counts, for each threshold, and the time for
 choosing it is not counted.
 
-The runs tell on stderr how far they are. Exits with status 1 if the ratio at the highest threshold
-is below --at-least; of several seeds their geometric mean counts.
+The runs tell on stderr how far they are. Exits with status 1 if no recipe's ratio at the highest
+threshold is at least --at-least; of several seeds their geometric mean counts.
 """
 
 import argparse
@@ -36,11 +37,12 @@ from typing import NamedTuple
 
 import train_step
 
-# Depth, training and validation images.
-FULL, SHORT = (20, 45_000, 5_000), (8, 10_000, 2_000)
+# Depth of ResNet v1, widths of the fast network, training and validation images.
+FULL = (20, (64, 128, 256), 45_000, 5_000)
+SHORT = (8, (16, 32, 64), 10_000, 2_000)
 SIZES, PEAK = [[0.4, 0.5], [0.7, 0.75], [1, 1]], 0.4
 AUGMENTATION = {"width_shift_range": 0.1, "height_shift_range": 0.1, "horizontal_flip": True}
-ROW = "{:>9}  {:>4}  {:34}  {:34}  {:>10}  {:>18}"
+ROW = "{:>9}  {:>4}  {:34}  {:9}  {:34}  {:>10}  {:>18}"
 
 
 class Epoch(NamedTuple):
@@ -70,21 +72,38 @@ def clock(run, stop_at=math.inf):
     return Clock()
 
 
-def train_one_cycle(options, seed, data, epochs):
-    """Train as users of resnet_lib do; return the run and the precision that was chosen."""
+def one_cycle(options, epochs):
+    """Return the network and the recipe of a one-cycle run."""
     from resnet_lib.cifar import resnet_v1
     from resnet_lib.recipes import ONE_CYCLE
+
+    model = resnet_v1((32, 32, 3), options.depth, form="standard")
+    return model, replace(ONE_CYCLE, epochs=epochs, sizes=SIZES, peak=PEAK)
+
+
+def fast(options, epochs):
+    """Return the network and the recipe of a fast run."""
+    from resnet_lib.fast import resnet_fast
+    from resnet_lib.recipes import FAST
+
+    return resnet_fast((32, 32, 3), widths=options.widths), replace(FAST, epochs=epochs)
+
+
+OURS = {"one-cycle": one_cycle, "fast": fast}
+
+
+def train_ours(options, seed, data, name, epochs):
+    """Train as users of resnet_lib do; return the run and the precision that was chosen."""
     from resnet_lib.training import train
     import keras
 
     run = []
     timed = clock(run)
     keras.utils.set_random_seed(seed)
-    model = resnet_v1((32, 32, 3), options.depth, form="standard")
-    recipe = replace(ONE_CYCLE, epochs=epochs, sizes=SIZES, peak=PEAK)
+    model, recipe = OURS[name](options, epochs)
     record = train(model, data, recipe, seed=seed, callbacks=[timed]).record
     if "stopped" in record:
-        raise RuntimeError(f"Expected a whole one-cycle run, stopped: {record['stopped']}")
+        raise RuntimeError(f"Expected a whole {name} run, stopped: {record['stopped']}")
     return run, record["execution"]["precision"]
 
 
@@ -155,14 +174,16 @@ def pictures(options):
 
 
 def measure(options, data):
-    """Return the example's runs, ours as a dict, epochs -> runs, and the precisions of ours."""
-    examples, ours, precisions = [], {epochs: [] for epochs in options.one_cycle_epochs}, set()
+    """Return the example's runs, ours as a dict, (recipe, epochs) -> runs, and their precisions."""
+    examples, precisions = [], set()
+    ours = {("one-cycle", epochs): [] for epochs in options.one_cycle_epochs}
+    ours |= {("fast", epochs): [] for epochs in options.fast_epochs}
     parts = data.train, data.validation
     arrays = [array for part in parts for array in (part.images, part.labels)]
     for seed in range(options.seeds):
         examples.append(alone(train_example, options, seed, *arrays))
-        for epochs, runs in ours.items():
-            run, precision = alone(train_one_cycle, options, seed, data, epochs)
+        for (name, epochs), runs in ours.items():
+            run, precision = alone(train_ours, options, seed, data, name, epochs)
             runs.append(run)
             precisions.add(precision)
     return examples, ours, precisions
@@ -213,9 +234,13 @@ def best_length(costs):
     return min(costs, key=key)
 
 
-def pairs(examples, ours, percent):
-    """Return the length of ours that counts at a threshold, and a Pair for each seed."""
-    costs = {length: [cost(run, percent) for run in runs] for length, runs in ours.items()}
+def pairs(examples, ours, percent, name):
+    """Return the length of a recipe that counts at a threshold, and a Pair for each seed."""
+    costs = {
+        length: [cost(run, percent) for run in runs]
+        for (recipe, length), runs in ours.items()
+        if recipe == name
+    }
     length = best_length(costs)
     theirs = [cost(run, percent) for run in examples]
     return length, [Pair(*both) for both in zip(theirs, costs[length], strict=True)]
@@ -230,54 +255,55 @@ def interval(ratios):
     return np.exp(logs.mean() + stats.t.ppf([0.025, 0.975], len(logs) - 1) * stats.sem(logs))
 
 
-def failure(percent, found, at_least):
+def failure(percent, name, found, at_least):
     """Return a line that says why a threshold's pairs do not pass, or None."""
     ratios = [pair.ratio() for pair in found]
     if None in ratios:
-        return f"one-cycle did not reach {percent:g} % in {ratios.count(None)} of {len(found)} runs"
+        return f"{name} did not reach {percent:g} % in {ratios.count(None)} of {len(found)} runs"
     mean = geometric_mean(ratios)
     if mean >= at_least:
         return None
     short = not all(pair.example.reached for pair in found)
     hint = "; the example fell short, so try a larger --max-epochs" if short else ""
-    return f"{mean:.2f} times at {percent:g} %, expected at least {at_least:g} times{hint}"
+    return f"{name}: {mean:.2f} times at {percent:g} %, expected at least {at_least:g} times{hint}"
 
 
 def describe(options, data, precisions):
     """Return lines that say what was compared, and the table's heading."""
     has = "has" if "avx512_vnni" in train_step.flags() else "does not have"
     return f"""\
-ResNet-{options.depth} v1 on {data.source}
+ResNet-{options.depth} v1 and a fast network, widths {options.widths}, on {data.source}
 {len(data.train):,} training and {len(data.validation):,} validation images, {os.cpu_count()} cores
 example: TensorFlow {version("tensorflow")}, Keras {version("keras")}; oneDNN: as TensorFlow \
 chooses: on only where the CPU has AVX512-VNNI or better, which this one {has}
-one-cycle: {", ".join(map(str, options.one_cycle_epochs))} epochs, sizes {SIZES}, peak {PEAK}, \
-{" and ".join(sorted(precisions))}
+one-cycle: {", ".join(map(str, options.one_cycle_epochs))} epochs, sizes {SIZES}, peak {PEAK}
+fast: {", ".join(map(str, options.fast_epochs))} epochs
+ours in {" and ".join(sorted(precisions))}
 CPU seconds, all threads, from after imports and loading of images, with validation.
-The time for choosing the length of the one-cycle run is not counted.
-{ROW.format("threshold", "seed", "example", "one-cycle", "ratio", "without validation")}"""
+The time for choosing the lengths of our runs is not counted.
+{ROW.format("threshold", "seed", "example", "recipe", "ours", "ratio", "without validation")}"""
 
 
-def line(percent, seed, length, pair):
+def line(percent, seed, name, length, pair):
     """Return a line of the table."""
     over = "" if pair.example.reached else "over "
     ratios = (pair.ratio(), pair.ratio("training"))
     cells = ("none" if ratio is None else f"{over}{ratio:.2f}" for ratio in ratios)
-    costs = (pair.example.told(), pair.ours.told(f" of {length}"))
+    costs = (pair.example.told(), name, pair.ours.told(f" of {length}"))
     return ROW.format(f"{percent:g} %", seed, *costs, *cells)
 
 
-def summary(percent, found):
+def summary(percent, name, found):
     """Yield what several seeds say together."""
     ratios = [pair.ratio() for pair in found if pair.ours.reached]
     if len(found) < 2 or not ratios:
         return
-    start = f"{percent:g} %: geometric mean {geometric_mean(ratios):.2f}"
+    start = f"{percent:g} %, {name}: geometric mean {geometric_mean(ratios):.2f}"
     short = len(found) - len(ratios)
     stopped = sum(not pair.example.reached for pair in found)
     if short or stopped:
         yield (
-            f"{start} of {len(ratios)} pairs; one-cycle fell short in {short}, the example in "
+            f"{start} of {len(ratios)} pairs; {name} fell short in {short}, the example in "
             f"{stopped}: there its whole time counts; no interval"
         )
     else:
@@ -298,8 +324,14 @@ def number(kind, below=math.inf):
 
 
 OPTIONS = {  # The defaults are those without and with --short.
-    "threshold": (number(float, below=100), [75, 80, 85], [50], "validation accuracies in percent"),
-    "one_cycle_epochs": (number(int), [10], [5], "lengths of our run"),
+    "threshold": (
+        number(float, below=100),
+        [75, 80, 85, 88, 90],
+        [50],
+        "validation accuracies in percent",
+    ),
+    "one_cycle_epochs": (number(int), [10], [5], "lengths of the run with the recipe one-cycle"),
+    "fast_epochs": (number(int), [4, 8], [5], "lengths of the run with the recipe fast"),
     "max_epochs": (number(int), 40, 15, "epochs of the example, at most"),
     "seeds": (number(int), 1, 5, "pairs of runs"),
     "at_least": (number(float), 5.0, 2.0, "smallest ratio that passes"),
@@ -309,7 +341,7 @@ OPTIONS = {  # The defaults are those without and with --short.
 def parse(arguments=None):
     """Return the options, each list sorted and without repetitions."""
     commands = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    commands.add_argument("--short", action="store_true", help="minutes, not hours: ResNet-8")
+    commands.add_argument("--short", action="store_true", help="minutes, not hours: small networks")
     for name, (kind, full, short, what) in OPTIONS.items():
         option = f"--{name.replace('_', '-')}"
         nargs = "+" if isinstance(full, list) else None
@@ -319,7 +351,8 @@ def parse(arguments=None):
     for name, (_, *defaults, _) in OPTIONS.items():
         value = getattr(options, name) or defaults[options.short]
         setattr(options, name, sorted(set(value)) if isinstance(value, list) else value)
-    options.depth, options.images, options.validation = SHORT if options.short else FULL
+    sizes = SHORT if options.short else FULL
+    options.depth, options.widths, options.images, options.validation = sizes
     return options
 
 
@@ -329,12 +362,15 @@ def main(arguments=None):
     examples, ours, precisions = measure(options, data)
     print(describe(options, data, precisions))
     for percent in options.threshold:
-        length, found = pairs(examples, ours, percent)
-        for seed, pair in enumerate(found):
-            print(line(percent, seed, length, pair))
-        for text in summary(percent, found):
-            print(text)
-    return failure(percent, found, options.at_least)
+        failures = []
+        for name in OURS:
+            length, found = pairs(examples, ours, percent, name)
+            for seed, pair in enumerate(found):
+                print(line(percent, seed, name, length, pair))
+            for text in summary(percent, name, found):
+                print(text)
+            failures.append(failure(percent, name, found, options.at_least))
+    return None if None in failures else "; ".join(failures)
 
 
 if __name__ == "__main__":

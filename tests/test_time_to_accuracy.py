@@ -1,10 +1,10 @@
 """The benchmark of CPU seconds until an accuracy: its arithmetic, its runs, its options."""
 
-import dataclasses
 import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,8 @@ import time_to_accuracy as benchmark
 import train_step
 from time_to_accuracy import Cost, Epoch, Pair
 
-from resnet_lib import cifar, datasets, schedules, training
+from resnet_lib import cifar, datasets, fast, schedules, training
+from resnet_lib.recipes import FAST, ONE_CYCLE
 
 DATA = datasets.shapes(train=64, validation=20, test=20)
 
@@ -61,23 +62,23 @@ def missed(cpu):
 def test_a_ratio_is_a_lower_bound_where_only_the_example_falls_short():
     pair = Pair(reached(60, training=50), reached(20, training=10))
     assert (pair.ratio(), pair.ratio("training")) == (3, 5)
-    assert "over" not in benchmark.line(85, 0, 10, pair)
+    assert "over" not in benchmark.line(85, 0, "fast", 10, pair)
     pair = Pair(missed(60), reached(20))
     assert pair.ratio() == 3
-    assert "over 3.00" in benchmark.line(85, 0, 10, pair)
+    assert "over 3.00" in benchmark.line(85, 0, "fast", 10, pair)
     pair = Pair(reached(60), missed(20))
     assert (pair.ratio(), pair.ratio("training")) == (None, None)
-    assert "not reached" in benchmark.line(85, 0, 10, pair)
+    assert "not reached" in benchmark.line(85, 0, "fast", 10, pair)
 
 
 def test_the_length_with_the_least_time_counts_for_each_threshold():
     example = run_of([0.5, 0.8], [100, 200], [0, 0])
     short = run_of([0.3, 0.6], [10, 20], [0, 0])
     long = run_of([0.2, 0.4, 0.8], [10, 20, 30], [0, 0, 0])
-    ours = {2: [short], 3: [long]}
-    length, [pair] = benchmark.pairs([example], ours, 50)
+    ours = {("fast", 2): [short], ("fast", 3): [long], ("one-cycle", 1): [short[:1]]}
+    length, [pair] = benchmark.pairs([example], ours, 50, "fast")
     assert (length, pair.ratio()) == (2, 5)
-    length, [pair] = benchmark.pairs([example], ours, 80)
+    length, [pair] = benchmark.pairs([example], ours, 80, "fast")
     assert (length, pair.ratio()) == (3, pytest.approx(200 / 30))
 
 
@@ -98,25 +99,27 @@ def test_the_interval_is_students_over_logarithms():
 
 def test_seeds_together_are_a_geometric_mean_with_an_interval():
     found = [Pair(reached(20), reached(10)), Pair(reached(80), reached(10))]
-    [line] = benchmark.summary(50, found)
-    assert line.startswith("50 %: geometric mean 4.00, 95 % interval ")
-    assert list(benchmark.summary(50, found[:1])) == []
+    [line] = benchmark.summary(50, "fast", found)
+    assert line.startswith("50 %, fast: geometric mean 4.00, 95 % interval ")
+    assert list(benchmark.summary(50, "fast", found[:1])) == []
     found.append(Pair(reached(20), missed(10)))
-    [line] = benchmark.summary(50, found)
-    assert "4.00 of 2 pairs; one-cycle fell short in 1, the example in 0" in line
+    [line] = benchmark.summary(50, "fast", found)
+    assert "4.00 of 2 pairs; fast fell short in 1, the example in 0" in line
     assert "interval " not in line
-    [line] = benchmark.summary(50, [*found[:2], Pair(missed(40), reached(10))])
-    assert "4.00 of 3 pairs; one-cycle fell short in 0, the example in 1" in line
+    [line] = benchmark.summary(50, "fast", [*found[:2], Pair(missed(40), reached(10))])
+    assert "4.00 of 3 pairs; fast fell short in 0, the example in 1" in line
 
 
 def test_what_passes():
     fine = [Pair(reached(20), reached(10)), Pair(reached(80), reached(10))]
-    assert benchmark.failure(85, fine, at_least=4) is None
-    assert "expected at least 4.1 times" in benchmark.failure(85, fine, at_least=4.1)
-    assert "1 of 3" in benchmark.failure(85, [*fine, Pair(reached(99), missed(1))], at_least=1)
+    assert benchmark.failure(85, "fast", fine, at_least=4) is None
+    assert "expected at least 4.1 times" in benchmark.failure(85, "fast", fine, at_least=4.1)
+    assert "1 of 3" in benchmark.failure(
+        85, "fast", [*fine, Pair(reached(99), missed(1))], at_least=1
+    )
     bound = [Pair(missed(60), reached(10))]
-    assert benchmark.failure(85, bound, at_least=6) is None
-    assert "--max-epochs" in benchmark.failure(85, bound, at_least=7)
+    assert benchmark.failure(85, "fast", bound, at_least=6) is None
+    assert "--max-epochs" in benchmark.failure(85, "fast", bound, at_least=7)
 
 
 # The runs
@@ -144,6 +147,14 @@ def tiny(*args, **kwargs):
     return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x), name="Tiny")
 
 
+def whitenable(*args, **kwargs):
+    """Return such a network that begins with patches, as the recipe fast wants it."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(24, 2)(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(10, activation="softmax")(x), name="Tiny")
+
+
 @pytest.fixture
 def made(monkeypatch):
     """Return a list of what a run makes, in order: its clock and its network, which is tiny."""
@@ -155,6 +166,7 @@ def made(monkeypatch):
     monkeypatch.setattr(benchmark, "clock", noted(benchmark.clock))
     monkeypatch.setattr(example_code, "copied_v1", noted(tiny))
     monkeypatch.setattr(cifar, "resnet_v1", noted(tiny))
+    monkeypatch.setattr(fast, "resnet_fast", noted(whitenable))
     return made
 
 
@@ -194,7 +206,8 @@ def test_the_example_ends_at_its_highest_threshold(options, made):
     assert len(benchmark.train_example(options, 0, *arrays())) == 3
 
 
-def test_ours_is_one_cycle_and_is_timed_from_before_it_is_built(options, made, monkeypatch):
+@pytest.mark.parametrize("name", ["one-cycle", "fast"])
+def test_ours_are_their_recipes_timed_from_before_they_are_built(options, made, monkeypatch, name):
     records, train = [], training.train
 
     def remembered(*args, **kwargs):
@@ -203,10 +216,15 @@ def test_ours_is_one_cycle_and_is_timed_from_before_it_is_built(options, made, m
         return run
 
     monkeypatch.setattr(training, "train", remembered)
-    run, precision = benchmark.train_one_cycle(options, 7, DATA, epochs=3)
+    run, precision = benchmark.train_ours(options, 7, DATA, name, epochs=3)
     [record] = records
-    assert (record["recipe"]["epochs"], record["recipe"]["peak"]) == (3, 0.4)
-    assert record["recipe"]["sizes"] == [[0.4, 0.5], [0.7, 0.75], [1, 1]]
+    expected = {
+        "one-cycle": replace(
+            ONE_CYCLE, epochs=3, peak=0.4, sizes=((0.4, 0.5), (0.7, 0.75), (1, 1))
+        ),
+        "fast": replace(FAST, epochs=3),
+    }
+    assert record["recipe"] == expected[name].as_dict()
     assert (record["seed"], record["execution"]["precision"]) == (7, precision)
     assert [epoch.accuracy for epoch in run] == record["history"]["val_accuracy"]
     check_times(run)
@@ -219,7 +237,7 @@ def test_a_run_of_ours_that_was_stopped_does_not_count(options, made, monkeypatc
     stopped = SimpleNamespace(record={"stopped": "by hand in epoch 2"})
     monkeypatch.setattr(training, "train", lambda *args, **kwargs: stopped)
     with pytest.raises(RuntimeError, match="by hand in epoch 2"):
-        benchmark.train_one_cycle(options, 0, DATA, epochs=3)
+        benchmark.train_ours(options, 0, DATA, "one-cycle", epochs=3)
 
 
 def test_the_example_is_the_one_that_is_compared_elsewhere():
@@ -258,7 +276,8 @@ def test_the_processes_get_their_environment(monkeypatch):
 
 def test_the_defaults_are_those_of_the_form():
     full, short = benchmark.parse([]), benchmark.parse(["--short", "--threshold", "55", "40", "40"])
-    assert (full.depth, full.threshold, full.one_cycle_epochs) == (20, [75, 80, 85], [10])
+    assert (full.depth, full.threshold) == (20, [75, 80, 85, 88, 90])
+    assert (full.one_cycle_epochs, full.fast_epochs, full.widths) == ([10], [4, 8], (64, 128, 256))
     assert (full.max_epochs, full.seeds, full.at_least, full.images) == (40, 1, 5.0, 45_000)
     assert (short.depth, short.seeds, short.images) == (8, 5, 10_000)
     assert short.threshold == [40, 55]
@@ -285,17 +304,18 @@ def test_what_makes_no_sense_is_refused(wrong, capsys):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Return a list that grows by what is run: 40 s to 50 %, against 8 s."""
+    """Return a list that grows by what is run: 40 s to 50 %, against 8 and 2 s."""
     asked = []
 
     def alone(work, options, seed, *args):
         if work is benchmark.train_example:
             asked.append((seed, "example"))
             return run_of([0.3, 0.4, 0.45, 0.5], [10, 20, 30, 40], [5, 5, 5, 5])
-        asked.append((seed, "one-cycle", args[-1]))
-        return run_of([0.2, 0.6], [4, 8], [2, 2]), "mixed_bfloat16"
+        asked.append((seed, *args[-2:]))
+        cpu = [4, 8] if args[-2] == "one-cycle" else [1, 2]
+        return run_of([0.2, 0.6], cpu, [0.5, 0.5]), "mixed_bfloat16"
 
-    source = dataclasses.replace(DATA, source="CIFAR-10 (a copy)")
+    source = replace(DATA, source="CIFAR-10 (a copy)")
     monkeypatch.setattr(benchmark, "pictures", lambda options: source)
     monkeypatch.setattr(benchmark, "alone", alone)
     monkeypatch.setattr(train_step, "flags", set)
@@ -303,29 +323,35 @@ def asked(monkeypatch):
 
 
 def test_each_seed_has_the_example_and_every_length(asked):
-    benchmark.main(["--short", "--seeds", "2", "--one-cycle-epochs", "8", "4"])
+    options = ["--one-cycle-epochs", "8", "4", "--fast-epochs", "2"]
+    benchmark.main(["--short", "--seeds", "2", *options])
     assert asked == [
         (seed, *rest)
         for seed in (0, 1)
-        for rest in (("example",), ("one-cycle", 4), ("one-cycle", 8))
+        for rest in (("example",), ("one-cycle", 4), ("one-cycle", 8), ("fast", 2))
     ]
 
 
 def test_what_was_compared_is_printed(asked, capsys):
     arguments = ["--short", "--seeds", "1", "--threshold", "50"]
-    assert benchmark.main([*arguments, "--at-least", "4.9"]) is None
+    assert benchmark.main([*arguments, "--at-least", "19"]) is None
     out = capsys.readouterr().out
     assert "CIFAR-10 (a copy)" in out
     assert "64 training and 20 validation images" in out
     assert "AVX512-VNNI or better, which this one does not have" in out
-    assert "peak 0.4, mixed_bfloat16" in out
-    assert "time for choosing the length of the one-cycle run is not counted" in out
-    table_row = " ".join(out.splitlines()[-1].split())
-    assert table_row == "50 % 0 40.0 s, epoch 4 8.0 s, epoch 2 of 5 5.00 5.00"
-    assert "expected at least 5.1 times" in benchmark.main([*arguments, "--at-least", "5.1"])
+    assert "peak 0.4\nfast: 5 epochs\nours in mixed_bfloat16\n" in out
+    assert "time for choosing the lengths of our runs is not counted" in out
+    rows = [" ".join(row.split()) for row in out.splitlines()[-2:]]
+    assert rows == [
+        "50 % 0 40.0 s, epoch 4 one-cycle 8.0 s, epoch 2 of 5 5.00 2.86",
+        "50 % 0 40.0 s, epoch 4 fast 2.0 s, epoch 2 of 5 20.00 20.00",
+    ]
+    failed = benchmark.main([*arguments, "--at-least", "21"])
+    assert failed.startswith("one-cycle: 5.00 times at 50 %")
+    assert "; fast: 20.00 times at 50 %, expected at least 21 times" in failed
 
 
 def test_the_highest_threshold_decides(asked, capsys):
-    arguments = ["--short", "--threshold", "50", "30", "--at-least", "4.9"]
+    arguments = ["--short", "--threshold", "50", "30", "--at-least", "19"]
     assert benchmark.main(arguments) is None
     assert "1.25" in capsys.readouterr().out  # 10 s against 8 s, at 30 %
