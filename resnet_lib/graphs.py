@@ -20,9 +20,9 @@ from .labels import (
     Shape,
     activates,
     boxes_of,
-    is_concatenation,
+    is_attention,
+    is_filled,
     is_join,
-    is_zeros_like,
     ordinal,
     size,
 )
@@ -211,7 +211,9 @@ def _calls(model):
         )
     calls, made = [], {}
     _add_calls(model, (), calls, made)
-    calls = [_without_zeros(call, calls) for call in calls]
+    for number, call in enumerate(calls):
+        calls[number] = _without_constants(call, calls)
+    calls = _without_ends(calls, {made[id(tensor)] for tensor in model.outputs})
     for number, call in enumerate(calls):
         for source in set(call.sources):
             calls[source].consumers.append(number)
@@ -229,18 +231,36 @@ def _add_calls(model, outer, calls, made):
             _pass_on(inner.outputs, node.output_tensors, made)
         elif not (outer and isinstance(node.operation, keras.layers.InputLayer)):
             sources = tuple(made[id(tensor)] for tensor in node.input_tensors)
+            if is_attention(node.operation):  # Query, key and value are often one tensor.
+                sources = tuple(dict.fromkeys(sources))
             made.update((id(tensor), len(calls)) for tensor in node.output_tensors)
             calls.append(Call(node, names, sources))
 
 
-def _without_zeros(call, calls):
-    """Concatenating with `zeros_like` of what is there appends channels: it is no second path."""
-    if is_zeros_like(call):
+def _without_constants(call, calls):
+    """What is the same for all pictures, as `zeros_like` of what is there, is no second path."""
+    if is_filled(call):
         return replace(call, sources=())
-    if not is_concatenation(call):
-        return call
-    sources = tuple(s for s in call.sources if not is_zeros_like(calls[s]))
-    return replace(call, sources=sources)
+    constant = [not calls[s].sources and not _is_input(calls[s]) for s in call.sources]
+    return replace(
+        call, sources=tuple(s for s, is_so in zip(call.sources, constant, strict=True) if not is_so)
+    )
+
+
+def _is_input(call):
+    return isinstance(call.operation, keras.layers.InputLayer)
+
+
+def _without_ends(calls, outputs):
+    """Cut off what leads to a constant alone."""
+    needed = set(outputs)
+    for number in reversed(range(len(calls))):
+        if number in needed:
+            needed.update(calls[number].sources)
+    return [
+        call if number in needed or _is_input(call) else replace(call, sources=())
+        for number, call in enumerate(calls)
+    ]
 
 
 def _pass_on(tensors, others, made):

@@ -21,6 +21,7 @@ _WITH_KERNEL += (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 _SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 OTHER = "network"
 _STAGE = re.compile(r"(stem|stage\d+|head)(?:_block(\d+))?_")
+_BESIDE = re.compile(r"shortcut|_se_dense\d$|_scale$")  # Projections, weights of the channels.
 _KERAS_STAGE = re.compile(r"conv(\d)_block(\d+)_")
 _KERAS_STEM = re.compile(r"conv1_(pad|conv|bn|relu)|pool1_(pad|pool)")
 _KERAS_HEAD = re.compile(r"avg_pool|max_pool|predictions|post_(bn|relu)")
@@ -208,7 +209,7 @@ def _flat_nodes(model):
 
 
 def count_multiply_adds(model: keras.Model, input_shape: Sequence | None = None) -> int:
-    """Count the multiply-adds of convolutions and dense layers for one image.
+    """Count the multiply-adds of convolutions, dense layers and attention for one image.
 
     Biases, batch normalisation, activations and additions are not counted, as in the papers.
 
@@ -237,6 +238,8 @@ def _node_multiply_adds(node):
             "Expected layers that are not inside a wrapper, where they are not counted. "
             f"Received: '{layer.name}'"
         )
+    if isinstance(layer, layers.MultiHeadAttention):
+        return _attention_multiply_adds(layer, *node.input_tensors[:2])
     kernels = _kernels(layer)
     if not kernels:
         return 0
@@ -244,6 +247,17 @@ def _node_multiply_adds(node):
     tensors = node.input_tensors if isinstance(layer, _TRANSPOSED) else node.output_tensors
     places = _places(tensors[0].shape, layer)
     return sum(places * math.prod(kernel.shape) for kernel in kernels)
+
+
+def _attention_multiply_adds(layer, query, value):
+    """Four dense layers, the products of each query with all keys, and the sums of the values."""
+    queries, values = (_places(tensor.shape, layer) for tensor in (query, value))
+    dense = [(layer.query_dense, queries), (layer.key_dense, values)]
+    dense += [(layer.value_dense, values), (layer.output_dense, queries)]
+    seen = math.prod(value.shape[axis] for axis in layer.attention_axes)
+    pairs = queries * seen * layer.num_heads
+    products = pairs * (layer.key_dim + layer.value_dim)
+    return products + sum(places * math.prod(each.kernel.shape) for each, places in dense)
 
 
 def _kernels(layer):
@@ -265,7 +279,7 @@ def _places(shape, layer):
     return math.prod(axes)
 
 
-def receptive_field(model: keras.Model) -> dict[str, int]:
+def receptive_field(model: keras.Model) -> dict[str, float]:
     """Say how many pixels of the image, across, one pixel of each stage's feature map can see.
 
     Args:
@@ -273,24 +287,42 @@ def receptive_field(model: keras.Model) -> dict[str, int]:
 
     Returns:
         dict, stage -> pixels across. The padding's pixels count, so that the number can be larger
-        than the image. Of several paths, and of height and width, the widest counts.
+        than the image. Of several paths, and of height and width, the widest counts. Behind
+        attention, and behind a global average that a feature map is multiplied by, a pixel sees the
+        whole image: infinitely many, where its size is not known.
 
     Raises:
         ValueError: if the model is not a functional one, has another nested in it, or enlarges
             its feature maps.
     """
     reach, step, stages = {}, {}, {}
-    for node in _flat_nodes(model):
+    nodes, whole = _flat_nodes(model), _longest_side(model)
+    for node in nodes:
         sources = [id(tensor) for tensor in node.input_tensors if id(tensor) in reach]
         pixels = max((reach[source] for source in sources), default=1)
         jump = max((step[source] for source in sources), default=1)
         kernel, strides = _window(node.operation)
+        if _sees_all(node):
+            pixels = max(pixels, whole)
         for tensor in node.output_tensors:
             reach[id(tensor)] = pixels + (kernel - 1) * jump
             step[id(tensor)] = jump * strides
         stages[_stage_and_block(node.operation)[0]] = reach[id(node.output_tensors[0])]
     outside = ("head", OTHER) if _has_stages(stages) else ()
     return {stage: pixels for stage, pixels in stages.items() if stage not in outside}
+
+
+def _longest_side(model):
+    """Pixels of the image across; infinitely many where that is open."""
+    sides = [side for tensor in model.inputs for side in tensor.shape[1:3]]
+    return math.inf if None in sides else max(sides, default=1)
+
+
+def _sees_all(node):
+    """Whether a layer sees the whole image: attention, or a global pooling that stays a map."""
+    pooling = isinstance(node.operation, (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D))
+    kept = pooling and len(node.output_tensors[0].shape) == 4
+    return kept or isinstance(node.operation, layers.MultiHeadAttention)
 
 
 def _window(layer):
@@ -333,7 +365,8 @@ def gradient_norms(model: keras.Model, images: np.ndarray, labels: Sequence[int]
         labels: int array of shape (batch,).
 
     Returns:
-        Signal, one value for the kernel of each convolution and dense layer; projections excluded.
+        Signal, one value for the kernel of each convolution and dense layer; projections, and what
+        only weighs channels or branches, excluded.
 
     Raises:
         NotImplementedError: where Keras runs on another backend than TensorFlow or JAX.
@@ -404,9 +437,9 @@ _GRADIENTS = {"tensorflow": _gradients_on_tensorflow, "jax": _gradients_on_jax}
 
 
 def _main_path(model):
-    """The layers with a kernel that count towards the depth, in order: no projections."""
+    """The layers with a kernel that count towards the depth, in order: none that stand beside."""
     found = [node.operation for node in _flat_nodes(model) if _kernels(node.operation)]
-    return [layer for layer in dict.fromkeys(found) if "shortcut" not in layer.name]
+    return [layer for layer in dict.fromkeys(found) if not _BESIDE.search(layer.name)]
 
 
 def activation_variances(

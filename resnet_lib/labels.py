@@ -236,12 +236,27 @@ def _sign(operation, call, before):
     label, told = _SIGNS[type(operation).__name__]
     if is_join(call):
         return label, told, "sum"
-    return f"{label} a constant", f"a constant {told}", "other"
+    what = _constant(call.node.input_tensors)
+    return f"{label} {what}", f"{what} {told}", "other"
 
 
-def is_zeros_like(call: Any) -> bool:
-    """Say whether a call is `keras.ops.zeros_like`."""
-    return type(call.operation).__name__ == "ZerosLike"
+def _constant(tensors):
+    """Say what is multiplied or added beside the one path: weights that a layer has, or numbers."""
+    trained = [t for t in tensors if isinstance(t._keras_history.operation, keras.layers.Dense)]
+    if len(tensors) < 2 or not trained:
+        return "a constant"
+    one = trained[-1].shape[-1] == 1
+    return "a trained number" if one else "a trained number a channel"
+
+
+def is_filled(call: Any) -> bool:
+    """Say whether a call is `keras.ops.zeros_like` or `ones_like`."""
+    return type(call.operation).__name__ in ("ZerosLike", "OnesLike")
+
+
+def is_attention(operation: Any) -> bool:
+    """Say whether a layer is attention with several heads, or one."""
+    return isinstance(operation, keras.layers.MultiHeadAttention)
 
 
 def is_concatenation(call: Any) -> bool:
@@ -271,8 +286,16 @@ def _own(operation, call, before):
 
 
 def _dropout(operation, call, before):
-    label = f"dropout {operation.rate:g}"
+    whole = set((operation.noise_shape or (0, 0))[1:]) == {1}
+    label = f"dropout {'of the branch, ' * whole}{operation.rate:.3g}"
     return label, label, "other"
+
+
+def _attention(operation, call, before):
+    heads = f"{operation.num_heads} head{'s' * (operation.num_heads > 1)}"
+    if is_join(call):
+        return f"attention, {heads}", f"attention with {heads}", "join"
+    return f"self-attention, {heads}", f"self-attention with {heads}", "dense", 4004
 
 
 _KINDS: dict[str, Callable] = {
@@ -291,6 +314,7 @@ _KINDS: dict[str, Callable] = {
     **dict.fromkeys(("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D", "Pad"), _padding),
     "GetItem": _get_item,
     **dict.fromkeys(("Dropout", "SpatialDropout2D"), _dropout),
+    "MultiHeadAttention": _attention,
     **dict.fromkeys(_SIGNS, _sign),
     **dict.fromkeys(_JOINS, _join),
 }

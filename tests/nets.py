@@ -14,6 +14,11 @@ NETS = {
     "plain": partial(cifar.plain_net, CIFAR, 20),
     "plain small": partial(cifar.plain_net, CIFAR, 8),
     "resnet50": imagenet.resnet50,
+    "se": partial(cifar.resnet_v1, CIFAR, 8, block="se"),
+    "stochastic depth": partial(cifar.resnet_v1, CIFAR, 8, block="stochastic-depth"),
+    "skipinit": partial(cifar.resnet_v2, CIFAR, 8, form="paper", block="skipinit"),
+    "convnext": partial(cifar.resnet_v2, CIFAR, 8, form="paper", block="convnext"),
+    "transformer": partial(cifar.resnet_v2, CIFAR, 8, form="paper", block="transformer"),
 }
 
 

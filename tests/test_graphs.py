@@ -80,6 +80,43 @@ LIBRARY = {
         "BN, ReLU, conv 1x1, 32, BN, ReLU, conv 3x3, 32, BN, ReLU, conv 1x1, 128, +",
         [(-1, 9, "", True)],
     ),
+    "squeeze-and-excitation": (
+        "se",
+        "stage1_block1",
+        "block",
+        "conv 3x3, 16, BN, ReLU, conv 3x3, 16, BN, global average, dense 1, ReLU, dense 16, "
+        "sigmoid, ×, +, ReLU",
+        [(4, 10, "", False), (-1, 11, "", True)],
+    ),
+    "stochastic depth": (
+        "stochastic depth",
+        "stage3_block1",
+        "projection block",
+        "conv 3x3, 64, /2, BN, ReLU, conv 3x3, 64, BN, dropout of the branch, 0.5, +, ReLU",
+        [(-1, 6, "conv 1x1, 64, /2", True)],
+    ),
+    "skipinit": (
+        "skipinit",
+        "stage1_block1",
+        "identity block",
+        "ReLU, conv 3x3, 16, ReLU, conv 3x3, 16, × a trained number, +",
+        [(0, 5, "", True)],
+    ),
+    "convnext": (
+        "convnext",
+        "stage2_block1",
+        "pre-activation identity block",
+        "layer norm, conv 2x2, 32, /2, depthwise 7x7, 32, layer norm, dense 128, GELU, dense 32, "
+        "× a trained number a channel, +",
+        [(1, 8, "", True)],
+    ),
+    "transformer": (
+        "transformer",
+        "stage1_block1",
+        "block",
+        "layer norm, self-attention, 1 head, +, layer norm, dense 64, GELU, dense 16, +",
+        [(-1, 2, "", True), (2, 7, "", True)],
+    ),
 }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from backends import tensorflow_only
 from keras import layers
+from nets import net
 
 from resnet_lib import cifar, paper
 from resnet_lib import inspection as rl
@@ -156,6 +157,46 @@ def test_receptive_field_is_where_the_gradient_of_a_pixel_ends():
     (gradient,) = rl.gradients(lambda x: probe(x)[0, 24, 24, 0], [images])
     seen = np.flatnonzero(np.abs(gradient[0, :, :, 0]).sum(axis=0) > 0)
     assert seen[-1] - seen[0] + 1 == expected
+
+
+@pytest.mark.parametrize("name", ["se", "transformer"])
+def test_what_mixes_all_pixels_sees_the_whole_image(name):
+    model = net(name)
+    field = rl.receptive_field(model)
+    assert field["stem"] == 3
+    assert field["stage1"] >= 32
+    probe = keras.Model(model.input, model.get_layer(field_layer(model, "stage1")).output)
+    image = np.random.default_rng(0).random((1, 32, 32, 3), "float32")
+    corner, other = image.copy(), np.asarray(probe(image))[0, 31, 31]
+    corner[0, 0, 0] += 10
+    assert np.abs(np.asarray(probe(corner))[0, 31, 31] - other).max() > 0
+
+
+def field_layer(model, stage):
+    return next(each.layer for each in rl.feature_maps(model) if each.stage == stage)
+
+
+def test_what_mixes_all_pixels_of_images_of_any_size():
+    model = cifar.resnet_v1((None, None, 3), 8, block="se")
+    assert rl.receptive_field(model)["stage3"] == np.inf
+    assert rl.receptive_field(cifar.resnet_v1((None, None, 3), 8))["stage1"] == 7
+
+
+def test_multiply_adds_of_attention_by_hand():
+    query, value = keras.Input((4, 5, 6)), keras.Input((2, 3, 7))
+    attention = layers.MultiHeadAttention(2, 8, value_dim=9, attention_axes=(1, 2))
+    model = keras.Model([query, value], attention(query, value))
+    dense = 20 * 6 * 16 + 6 * 7 * 16 + 6 * 7 * 18 + 20 * 18 * 6
+    assert rl.count_multiply_adds(model) == dense + 20 * 6 * 2 * (8 + 9)
+    along = layers.MultiHeadAttention(2, 8, attention_axes=(2,))  # Each row on its own.
+    model = keras.Model(query, along(query, query))
+    assert rl.count_multiply_adds(model) == 20 * 6 * 16 * 4 + 20 * 5 * 2 * (8 + 8)
+
+
+def test_what_weighs_channels_is_no_layer_of_the_depth():
+    images, labels = np.zeros((2, 32, 32, 3), "float32"), [0, 1]
+    for name, depth in (("se", 8), ("skipinit", 8)):
+        assert len(rl.gradient_norms(net(name), images, labels)) == depth
 
 
 def test_gradient_norms_are_those_of_a_training_step():
