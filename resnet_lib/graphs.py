@@ -94,8 +94,9 @@ class Row:
 
     Attributes:
         name: "stem", "stage1", …, "head"; "other layers" where the names do not say.
-        units: a Block each, in order; one where there are no blocks.
-        blocks: how many of them are blocks: all, or 0.
+        units: a Block each, in order; one where there are no blocks. What stands on the stream in
+            front of a block is one by itself, without a side.
+        blocks: how many of them are blocks: 0, or all but those.
     """
 
     name: str
@@ -487,6 +488,20 @@ def _key(name, operation):
     return _stage_and_block(operation) if name == operation.name else (OTHER, None)
 
 
+def _in_front(key, block):
+    """A block, and by itself what works on the stream before all of its skips begin."""
+    cut = min((side.start for side in block.sides), default=-1) + 1
+    if not any(box.work for box in block.main[:cut]):
+        return [(key, block)]
+    sides = tuple(replace(side, start=side.start - cut, end=side.end - cut) for side in block.sides)
+    front = replace(block, main=block.main[:cut], sides=())
+    shape = block.main[cut - 1].shape
+    return [
+        ((key[0], None), front),
+        (key, replace(block, shape=shape, main=block.main[cut:], sides=sides)),
+    ]
+
+
 def _network(calls, members, keys, name):
     entry, _ = _ends(calls, members, name)
     shape, units = calls[entry].shape, []
@@ -500,7 +515,7 @@ def _network(calls, members, keys, name):
                 f"Expected blocks one behind another. Received: {name}, in which {told} stands "
                 "beside another; draw one block by the beginning of its layers' names"
             )
-        units.append((key, _block(calls, block, told)))
+        units += _in_front(key, _block(calls, block, told))
         entry = end
     rows = []
     for stage, group in groupby(units, key=lambda unit: unit[0][0]):
@@ -589,6 +604,9 @@ def essentials(block: Block) -> tuple[str, ...]:
     return (*told, *[f"{others} side path{'s' * (others > 1)}"] * (others > 0))
 
 
+NO_SKIP = "no skip"
+
+
 def _told_row(row):
     name, shape = row.name, size(row.units[-1].main[-1].shape)
     if not row.blocks:
@@ -596,7 +614,9 @@ def _told_row(row):
     told = []
     for (inside, skip), group in groupby(map(_told_unit, row.units)):
         number = len(list(group))
-        told.append(f"{number} block{'s' * (number > 1)} of {inside} with {skip}")
+        blocks = f"{number} block{'s' * (number > 1)} of {inside} with {skip}"
+        beside_blocks = len(row.units) > row.blocks and skip == NO_SKIP
+        told.append(inside if beside_blocks else blocks)
     return f"{name}: {', then '.join(told)}, to {shape}"
 
 
@@ -607,7 +627,7 @@ def _told_unit(unit: Block) -> tuple[str, str]:
 def skip_told(unit: Block) -> str:
     """Say what is on a block's skip."""
     if not unit.skips:
-        return "no skip"
+        return NO_SKIP
     return _listed_skips(unit.skips)
 
 

@@ -466,3 +466,23 @@ def test_blocks_that_do_not_stand_one_behind_another_are_refused():
 
     with pytest.raises(ValueError, match=r"one behind another.*stage1_block1 stands"):
         graphs.read(model(parallel))
+
+
+def test_what_stands_on_the_stream_in_front_of_a_block_is_by_itself():
+    network = graphs.read(net("convnext"))
+    rows = {row.name: row for row in network.rows}
+    assert [len(row.units) for row in network.rows] == [1, 1, 2, 2, 1]
+    assert [row.blocks for row in network.rows] == [0, 1, 1, 1, 0]
+    front, block = rows["stage2"].units
+    assert [box.label for box in front.main] == ["layer norm", "conv 2x2, 32, /2"]
+    assert front.sides == ()
+    assert block.shape == (16, 16, 32)
+    assert block.main[0].label == "depthwise 7x7, 32"
+    [skip] = block.sides
+    assert (skip.start, skip.end) == (-1, len(block.main) - 1)
+    assert (
+        "stage2: conv 2x2, 32, /2, then 1 block of depthwise 7x7, 32 and dense 128 and dense 32 "
+        "with an identity skip, to 16x16x32;" in network.alt
+    )
+    shared = graphs.read(net("v2 paper"))  # BN and ReLU before both paths are the block's.
+    assert [len(row.units) for row in shared.rows] == [1, 3, 3, 3, 1]
