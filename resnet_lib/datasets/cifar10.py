@@ -5,13 +5,12 @@ https://www.cs.toronto.edu/~kriz/cifar.html. A file holds 10,000 records, each o
 3,072 pixel bytes: the red, then the green, then the blue values of a 32x32 image, row by row.
 """
 
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
-from . import download as _download
-from .base import Dataset, Split
+from . import binary
+from .base import Dataset
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -39,8 +38,7 @@ CLASS_NAMES = (
     "truck",
 )
 
-_SHAPE = (32, 32, 3)
-_RECORD_BYTES = 1 + 32 * 32 * 3
+_ARCHIVE = binary.Archive("CIFAR-10", "cifar10", URL, ARCHIVE_SHA256, FOLDER)
 
 
 def cifar10(data_dir: Path | str | None = None, download: bool = True) -> Dataset:
@@ -66,98 +64,12 @@ def cifar10(data_dir: Path | str | None = None, download: bool = True) -> Datase
         FileNotFoundError: the images are nowhere, or a file of the folder is missing.
         ValueError: a file has the wrong size or holds a label above 9, or `data_dir` is no path.
     """
-    mend = f"Unpack {URL} there, or leave data_dir out to have it downloaded."
-    folder = _download.find(FOLDER, data_dir, mend) or _fetched(download)
-    files = {name: _open(folder / name) for name in FILE_SHA256}
-    *training, test = files.values()
-    train, validation = _split_training(training)
-    return Dataset(train, validation, _read([test]), CLASS_NAMES, _source(folder))
-
-
-def _fetched(download):
-    try:
-        archive = _archive(download)
-    except (OSError, HTTPException, ValueError) as error:
-        elsewhere = f"download {URL} and unpack it"
-        raise _download.not_found("CIFAR-10", FOLDER, "cifar10", elsewhere, error) from error
-    return _download.unpack(archive, FOLDER, archive.parent)
-
-
-def _archive(download):
-    archive = _download.cache_folder() / URL.rsplit("/", 1)[-1]
-    if download or (archive.is_file() and _download.sha256_of(archive) == ARCHIVE_SHA256):
-        return _download.fetch(URL, ARCHIVE_SHA256)
-    raise FileNotFoundError("download=False, and there is no copy in Keras' cache")
-
-
-def _open(path):
-    """Return the records of one file as (n, 3073) uint8, read from disk only where used."""
-    expected = RECORDS_PER_FILE * _RECORD_BYTES
-    mend = f"Delete the folder {path.parent} and unpack {URL} again."
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Expected a file of {expected:,} bytes. Received: {path}, which is missing. {mend}"
-        )
-    if path.stat().st_size != expected:
-        raise ValueError(
-            f"Expected a file of {expected:,} bytes. Received: {path} of "
-            f"{path.stat().st_size:,}. {mend}"
-        )
-    records = np.memmap(path, np.uint8, "r", shape=(RECORDS_PER_FILE, _RECORD_BYTES))
-    wrong = np.flatnonzero(records[:, 0] >= len(CLASS_NAMES))
-    if len(wrong):
-        raise ValueError(
-            f"Expected labels from 0 to 9. Received: {path} with {records[wrong[0], 0]} in record "
-            f"{wrong[0]:,} ({len(wrong):,} such). {mend}"
-        )
-    return records
-
-
-def _split_training(files):
-    labels = np.concatenate([records[:, 0] for records in files])
-    held_out = np.zeros(len(labels), bool)
-    for label, name in enumerate(CLASS_NAMES):
-        places = np.flatnonzero(labels == label)
-        if len(places) <= VALIDATION_PER_CLASS:
-            raise ValueError(
-                f"Expected more than {VALIDATION_PER_CLASS:,} training images of class {name}, "
-                f"for that many are set aside for validation. Received: {len(places):,}"
-            )
-        held_out[places[-VALIDATION_PER_CLASS:]] = True
-    held_out = held_out.reshape(len(files), -1)
-    return _read(files, ~held_out), _read(files, held_out)
-
-
-def _read(files, wanted=None):
-    """Copy the wanted records into arrays of their own, one file at a time."""
-    if wanted is None:
-        wanted = np.ones((len(files), RECORDS_PER_FILE), bool)
-    images = np.empty((wanted.sum(), *_SHAPE), np.uint8)
-    labels = np.empty(len(images), np.int64)
-    start = 0
-    for records, rows in zip(files, wanted, strict=True):
-        chosen = records[rows]
-        part = slice(start, start + len(chosen))
-        labels[part] = chosen[:, 0]
-        images[part] = chosen[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        start = part.stop
-    return Split(images, labels)
-
-
-def _source(folder):
-    if all(_download.sha256_of(folder / name) == sha for name, sha in FILE_SHA256.items()):
-        return "CIFAR-10 (official)"
-    line = _provenance(folder / "PROVENANCE.txt")
-    # Only a hash can earn the label above, whatever a text file says.
-    if not line or "(official)" in line:
-        return "CIFAR-10 (unofficial copy)"
-    return line if line.startswith("CIFAR-10") else f"CIFAR-10 ({line})"
-
-
-def _provenance(path):
-    """Return the first line as printable text, at most 200 characters; "" if there is none."""
-    if not path.is_file():
-        return ""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        line = file.readline(1000).strip()
-    return "".join(c for c in line if c.isprintable())[:200]
+    folder = _ARCHIVE.find(data_dir, download)
+    classes = [len(CLASS_NAMES)]
+    files = [_ARCHIVE.open(folder / name, RECORDS_PER_FILE, classes) for name in FILE_SHA256]
+    *training, test = files
+    labels = np.concatenate([records[:, 0] for records in training])
+    held_out = binary.last_of_each(labels, CLASS_NAMES, VALIDATION_PER_CLASS)
+    parts = binary.read(training, ~held_out), binary.read(training, held_out)
+    tested = binary.read([test], np.ones(len(test), bool))
+    return Dataset(*parts, tested, CLASS_NAMES, _ARCHIVE.source(folder, FILE_SHA256))
