@@ -59,6 +59,15 @@ OTHERS = {
     "averaged": replace(RECIPE, ema=0.9),
     "two sizes": replace(RECIPE, sizes=((0.5, 0.5), (1, 1))),
     "reflected": replace(RECIPE, padding="reflect", flip=False),
+    "alternating": replace(
+        RECIPE,
+        alternating=True,
+        translation=1 / 16,
+        label_smoothing=0.2,
+        bias_rate=4,
+        optimizer="muon",
+        other_rate=1,
+    ),
 }
 
 
