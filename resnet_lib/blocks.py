@@ -1,7 +1,7 @@
 """The parts of a residual network: convolution, shortcuts, the residual blocks, stack and head.
 
-Every function but `shortcut_of` takes a symbolic tensor of shape (batch, height, width, channels)
-and returns one; that of `head` has the shape (batch, classes). `name` is the prefix of a block's
+Every function but `shortcut_of`, `takes` and `bound` takes a symbolic tensor of shape (batch,
+height, width, channels) and returns one; that of `head` has the shape (batch, classes). `name` is the prefix of a block's
 layer names: `stage2_block1` gives `stage2_block1_conv1`. A block gets its convolution as `conv`, a
 function, and its skip as `shortcut`, a function or an option's letter, so that a network binds
 their options once, with `functools.partial`.
@@ -533,7 +533,9 @@ def resnext_block(
 ) -> KerasTensor:
     """A bottleneck block whose 3x3 convolution is made of many narrow ones, side by side.
 
-    With 32 groups of width 4 it costs about what `bottleneck_block` does at the same `filters`.
+    With 32 groups of width 4 it has about the parameters and multiply-adds of `bottleneck_block` at
+    the same `filters`. Time is another matter: on the CPU, Keras leaves convolutions in groups to
+    XLA, which is many times slower there.
 
     Args:
         x: tensor of shape (batch, height, width, channels).
@@ -633,7 +635,7 @@ def wide_block(
     """A pre-activated basic block of `widen` times the channels, with dropout in its middle.
 
     WRN-28-10 is `resnet_v2(shape, 26, form="paper", shortcut="B", block=partial(wide_block,
-    widen=10))`: its name counts two shortcuts.
+    widen=10))`: its name counts convolutions, the three of the shortcuts among them.
 
     Args:
         x: tensor of shape (batch, height, width, channels).
