@@ -1,10 +1,10 @@
 """The parts of a residual network: convolution, shortcuts, the residual blocks, stack and head.
 
 Every function but `shortcut_of`, `takes` and `bound` takes a symbolic tensor of shape (batch,
-height, width, channels) and returns one; that of `head` has the shape (batch, classes). `name` is the prefix of a block's
-layer names: `stage2_block1` gives `stage2_block1_conv1`. A block gets its convolution as `conv`, a
-function, and its skip as `shortcut`, a function or an option's letter, so that a network binds
-their options once, with `functools.partial`.
+height, width, channels) and returns one; that of `head` has the shape (batch, classes). `name` is
+the prefix of a block's layer names: `stage2_block1` gives `stage2_block1_conv1`. A block gets its
+convolution as `conv`, a function, and its skip as `shortcut`, a function or an option's letter, so
+that a network binds their options once, with `functools.partial`.
 
 Sources: He et al. 2015, arXiv 1512.03385, sections 3.2, 3.3 and 4.1 (blocks, shortcuts A, B, C);
 He et al. 2016, arXiv 1603.05027, figure 4(e) and appendix (pre-activation). The blocks of the years

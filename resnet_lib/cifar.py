@@ -10,8 +10,8 @@ Forms. "example": the code that most people copy, to the last parameter. "paper"
 the two papers. "standard" (v1 and plain): what many reproductions use. `FORMS_V1` and
 `FORMS_V2` say what each of them is. Parameters are asserted against `resnet_lib.paper`.
 
-Blocks. `BLOCKS_V1` and `BLOCKS_V2` name those that may stand in place of the papers' own, in as many
-stages of as many blocks: `resnet_v1((32, 32, 3), 20, block="se")`.
+Blocks. `BLOCKS_V1` and `BLOCKS_V2` name those that may stand in place of the papers' own:
+`resnet_v1((32, 32, 3), 20, block="se")`.
 """
 
 import re

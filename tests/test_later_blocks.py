@@ -124,6 +124,7 @@ def test_more_groups_at_about_the_same_cost(groups, width):
     assert round(by_hand / 1e3, -1) == 70
 
 
+@pytest.mark.slow
 def test_resnext_50():
     """arXiv 1611.05431, table 1, ResNeXt-50 (32x4d): 25.0 M parameters, 4.2 G FLOPs."""
     net = imagenet_net(blocks.resnext_block)
@@ -131,6 +132,7 @@ def test_resnext_50():
     assert round(count_multiply_adds(net) / 1e9, 1) == 4.2
 
 
+@pytest.mark.slow
 def test_resnext_29():
     """arXiv 1611.05431, table 7, ResNeXt-29 (8x64d) for CIFAR-10: 34.4 M parameters."""
     block = partial(blocks.resnext_block, groups=8, width=64)
@@ -142,9 +144,12 @@ def test_resnext_29():
     assert round(count_parameters(net).trainable / 1e6, 1) == 34.4
 
 
+SLOW_28_10 = pytest.param(28, 10, 36.5, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("layers_in_name", "widen", "millions"),
-    [(40, 1, 0.6), (40, 2, 2.2), (40, 4, 8.9), (16, 8, 11.0), (28, 10, 36.5)],
+    [(40, 1, 0.6), (40, 2, 2.2), (40, 4, 8.9), (16, 8, 11.0), SLOW_28_10],
 )
 def test_wide_networks(layers_in_name, widen, millions):
     """arXiv 1605.07146, table 4. The names count convolutions, three in shortcuts among them."""
@@ -182,6 +187,7 @@ def convnext_tiny(size):
     return keras.Model(inputs, layers.Dense(1000, activation="softmax")(x))
 
 
+@pytest.mark.slow
 def test_convnext_tiny_is_that_of_keras_applications():
     """29 M parameters (arXiv 2201.03545, table 1); the same weights give the same output."""
     ours = convnext_tiny(64)
