@@ -7,8 +7,14 @@ import warnings
 import pytest
 from PIL import Image
 
-from resnet_lib.datasets import image_folder
+from resnet_lib.datasets import image_folder, reading
 from resnet_lib.datasets.folders import find, role
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    """A busy machine may take long, and what it reads is not for the user's cache."""
+    monkeypatch.setattr(reading, "SECONDS", float("inf"))
 
 
 def make(folder, *names):

@@ -10,8 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_lib.datasets import image_folder
+from resnet_lib.datasets import image_folder, reading
 from resnet_lib.datasets.images import load
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    """A busy machine may take long, and what it reads is not for the user's cache."""
+    monkeypatch.setattr(reading, "SECONDS", float("inf"))
 
 
 def colour(path):

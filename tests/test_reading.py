@@ -1,4 +1,4 @@
-"""Pictures are read once: what the cache holds, when that does not count, what is seen meanwhile."""
+"""Pictures are read once: what the cache holds, when that does not count, and the bar meanwhile."""
 
 import io
 import os

@@ -287,15 +287,14 @@ class _Search:
 
     def walk(self, folder):
         """Yield the files that are read; take note of the others."""
-        for path in sorted(folder.iterdir()):
-            if _is_litter(path):
-                continue
-            if path.is_dir():
-                if path.is_symlink():
+        for entry in _entries(folder):
+            path = folder / entry.name
+            if entry.is_dir():
+                if entry.is_symlink():
                     self.left["a link to a folder"].append(path)
                 else:
                     yield from self.walk(path)
-            elif _is_read(path):
+            elif entry.is_file() and _is_read(path):
                 yield path
             else:
                 self.left[_kind(path)].append(path)
@@ -333,8 +332,18 @@ def role(name: str) -> tuple[str | None, str]:
     return (parts.pop() if len(parts) == 1 else None), " ".join(rest)
 
 
+def _entries(folder: Path) -> list[os.DirEntry]:
+    """Return what is in a folder, but what is left alone, sorted; no file is looked at for it."""
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not _is_litter(e.name)), key=lambda e: e.name)
+
+
+def _is_litter(name):
+    return name[0] == "." or name.casefold() in _LITTER
+
+
 def _folders(folder: Path) -> list[Path]:
-    return sorted(inner for inner in folder.iterdir() if inner.is_dir() and not _is_litter(inner))
+    return [folder / entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
 def _unlike(folder: Path) -> list[Path]:
@@ -343,23 +352,17 @@ def _unlike(folder: Path) -> list[Path]:
     return _folders(inner[0]) if [p.name for p in inner] == [folder.name] else inner
 
 
-def _is_litter(path):
-    return path.name[0] == "." or path.name.casefold() in _LITTER
-
-
-def _own(folder) -> list[Path]:
-    """Return the images that lie in a folder itself."""
-    return sorted(path for path in folder.iterdir() if not _is_litter(path) and _is_image(path))
-
-
-def _is_image(path):
-    known = path.suffix.lower() in EXTENSIONS or path.suffix.lower() in _OTHER_KINDS
-    return known and path.is_file()
+def _own(folder: Path) -> list[Path]:
+    """Return the images that lie in a folder itself, of whatever kind."""
+    known = {*EXTENSIONS, *_OTHER_KINDS}
+    files = (entry for entry in _entries(folder) if entry.is_file())
+    paths = (folder / entry.name for entry in files)
+    return [path for path in paths if path.suffix.lower() in known]
 
 
 def _is_read(path):
     ending = path.suffix.lower()
-    return ending in EXTENSIONS and path.is_file() and (ending != ".avif" or can_avif())
+    return ending in EXTENSIONS and (ending != ".avif" or can_avif())
 
 
 def _kind(path):

@@ -56,8 +56,8 @@ def image_folder(
         test: share of each class for the test; the two together are below 1.
         seed: whole number from 0 to 2**32 - 1.
         skip_unreadable: True to leave out files that cannot be read, with a warning.
-        cache: False to keep nothing of what is read. What takes over a second is kept otherwise in
-            the user's folder for caches, see `resnet_lib.datasets.reading`.
+        cache: False to keep nothing of what is read. What takes over half a second is kept
+            otherwise in the user's folder for caches, see `resnet_lib.datasets.reading`.
 
     Returns:
         A Dataset of uint8 images of shape (n, size, size, 3).

@@ -18,7 +18,7 @@ BITS = (8, 10, 12, 14, 16)
 
 # Others stay shut, for some start programs. JPEG includes MPO, which some cameras write.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", "TIFF", "PPM")
-_DARK = 64  # A picture with nothing as bright shows nearly nothing.
+_DARK = 64  # A picture with next to nothing as bright shows next to nothing.
 _DRAFT = 4  # A JPEG is decoded to at least this many times the size that is wanted.
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -250,12 +250,16 @@ def doubtful(pictures: Pictures, names: Sequence[str]) -> list[str]:
             f"{np.count_nonzero(pictures.largest):,} pictures of 16-bit greyscale have no value "
             f"above {largest:,}: they were read as pictures of {bits} bits"
         )
-    bright = pictures.pixels.max(axis=(1, 2, 3), initial=0)
-    dark = np.flatnonzero(pictures.deep & (bright < _DARK))
+    deep = np.flatnonzero(pictures.deep)
+    if not len(deep):
+        return found
+    # A few pixels may be as bright as can be, for they are broken.
+    bright = np.percentile(pictures.pixels[deep], 99, axis=(1, 2, 3), method="lower")
+    dark, bright = deep[bright < _DARK], bright[bright < _DARK]
     if len(dark):
         found.append(
-            f"{len(dark):,} pictures of 16 bits a channel are nearly black, with nothing above "
-            f"{bright[dark].max()} of 255 ({listed([names[row] for row in dark])}): if their "
+            f"{len(dark):,} pictures of 16 bits a channel are nearly black, 99 % of each not above "
+            f"{bright.max()} of 255 ({listed([names[row] for row in dark])}): if their "
             "values use the lower bits alone, save them with 8 bits, made brighter"
         )
     return found

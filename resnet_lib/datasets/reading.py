@@ -1,6 +1,6 @@
 """Reading the pictures of a folder: with a sign of life, and once only.
 
-What takes over a second to read is kept in the user's folder for caches, one file for each folder
+What takes over half a second to read is kept in the user's folder for caches, one file for each folder
 and size: `resnet_lib/pictures` in `$XDG_CACHE_HOME` or `~/.cache`, on macOS in `~/Library/Caches`.
 A picture is taken from there as long as its file has the same name, size and time of change, and
 is read alike. The cache can be deleted at any time; one that is damaged is written anew.
@@ -22,7 +22,7 @@ import numpy as np
 from . import images
 from .images import Pictures
 
-SECONDS = 1  # What is read faster is not worth the room on the disk.
+SECONDS = 0.5  # What is read faster is not worth the room on the disk.
 # To be raised with each change of what `images.read` makes of a file.
 VERSION = 1
 
