@@ -122,8 +122,15 @@ def spoilt(file):
         "cut": data[: len(data) // 2],
         "empty": b"",
         "noise": bytes(len(data)),
+        "an array": npy(np.zeros(3)),
         "a byte": data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
     }
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def npz(**columns):
@@ -132,7 +139,9 @@ def npz(**columns):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "noise", "a byte", "shapes", "less", "objects"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "noise", "a byte", "an array", "shapes", "less", "objects"]
+)
 def test_a_damaged_cache_is_read_anew(home, tmp_path, asked, damage):
     folder = make(tmp_path / "pets")
     expected = load(folder).sha256

@@ -1,9 +1,10 @@
 """Reading the pictures of a folder: with a sign of life, and once only.
 
-What takes over half a second to read is kept in the user's folder for caches, one file for each folder
-and size: `resnet_lib/pictures` in `$XDG_CACHE_HOME` or `~/.cache`, on macOS in `~/Library/Caches`.
-A picture is taken from there as long as its file has the same name, size and time of change, and
-is read alike. The cache can be deleted at any time; one that is damaged is written anew.
+What takes over half a second to read is kept in the user's folder for caches, one file for each
+folder and size: `resnet_lib/pictures` in `$XDG_CACHE_HOME` or `~/.cache`, on macOS in
+`~/Library/Caches`. A picture is taken from there as long as its file has the same name, size and
+time of change, and is read alike. The cache can be deleted at any time; one that is damaged is
+written anew.
 """
 
 import hashlib
@@ -11,8 +12,6 @@ import os
 import sys
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +26,6 @@ SECONDS = 0.5  # What is read faster is not worth the room on the disk.
 VERSION = 1
 
 _PATIENCE = 2  # seconds, after which something has to be seen
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _COLUMNS = Pictures._fields[:4]
 
 
@@ -91,7 +89,8 @@ def _key(path, folder):
 
 def _taken(pictures, file, keys):
     """Fill rows from the cache; return the rows that are left."""
-    with suppress(*_DAMAGE), np.load(file, allow_pickle=False) as kept:
+    # A damaged file makes NumPy raise errors of many types.
+    with suppress(Exception), np.load(file, allow_pickle=False) as kept:
         columns = [kept[name] for name in _COLUMNS]
         places = {bytes(key): i for i, key in enumerate(kept["keys"])}
         _check(columns, pictures, len(places))
