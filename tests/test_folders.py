@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import warnings
 
 import pytest
@@ -167,12 +168,16 @@ DOUBTFUL = {
     "test/1.png cat/1.png dog/1.png": "Taken as a class: test. ",
     "train/cat/1.png train/dog/1.png more/1.png": "Taken as a class: train. ",
     "fold1/cat/1.png fold1/dog/1.png fold2/cat/1.png fold2/dog/1.png": "each holds the .* cat, dog",
+    "cat/train/1.png cat/test/1.png dog/train/1.png dog/test/1.png": "mixed; .* train/cat",
+    "Cat/1.png cat/1.png": "Taken as different classes: Cat and cat",
     "toy_train/1.png toy_test/1.png": "Taken as classes: toy_test, toy_train. If they are parts",
 }
 
 
 @pytest.mark.parametrize(("names", "message"), DOUBTFUL.items(), ids=DOUBTFUL)
 def test_what_may_be_no_class_is_said(tmp_path, names, message):
+    if names[0] == "C" and sys.platform == "darwin":
+        pytest.skip("one folder there")
     found = find(make(tmp_path, *names.split()))
     assert len(found.notes) == 1
     assert re.search(message, found.notes[0])

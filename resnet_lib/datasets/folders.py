@@ -33,6 +33,7 @@ _EMPTY |= {"img", "pics", "pictures", "photos", ""}
 # What systems leave in folders. Hidden files are left alone as well.
 _LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"}
 _LITTER |= {"lost+found", "thumbs.db", "desktop.ini", "icon\r"}
+_NAMELESS = "without an ending"
 # Kinds of pictures that are not read, of which it is said wherever they lie.
 _OTHER_KINDS = {".heic", ".heif", ".jp2", ".j2k", ".jxl", ".tga", ".ico", ".svg", ".psd", ".eps"}
 _OTHER_KINDS |= {".dng", ".cr2", ".nef", ".arw", ".raw", ".dcm", ".exr", ".hdr", ".pcx", ".dib"}
@@ -84,6 +85,7 @@ def find(folder: Path) -> Found:
             f"Expected {search.top} to hold a folder of images for each class, at least two. "
             f"Received: {', '.join(names) or 'none'}"
         )
+    search.note_case(names)
     return Found(given, names, search.images(classes), search.all_notes())
 
 
@@ -250,8 +252,7 @@ class _Search:
         if len(common) > 1 and len(nested) == len(inner):
             self.notes.append(
                 f"Taken as classes: {listed(sorted(names))}, although each holds the folders "
-                f"{listed(sorted(common))}. If those are the classes, name the folders that hold "
-                "them train, validation and test, or give the path of one of them"
+                f"{listed(sorted(common))}. {_meant(common)}"
             )
         self.note_parts(inner, parts, nested)
 
@@ -268,6 +269,15 @@ class _Search:
         """Return [(part, folder of a class)]."""
         part_of = {place: p for p, where in given.items() for place in _folders(where)}
         return [(part_of[place], place) for place in self.distinct(part_of)]
+
+    def note_case(self, names):
+        """Take note of classes that may be one: Cat in train, cat in test."""
+        alike = defaultdict(list)
+        for name in names:
+            alike[name.casefold()].append(name)
+        for same in alike.values():
+            if len(same) > 1:
+                self.notes.append(f"Taken as different classes: {' and '.join(same)}")
 
     def images(self, classes):
         """Return the images of all classes, each once."""
@@ -301,16 +311,16 @@ class _Search:
 
     def all_notes(self):
         """Return the notes, with one on all that was left out."""
-        notes = list(self.notes)
-        if files := [path for paths in self.left.values() for path in dict.fromkeys(paths)]:
-            kinds = {kind: len(dict.fromkeys(p)) for kind, p in self.left.items() if p}
-            kinds = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-            counted = ", ".join(f"{n:,} {kind}" for kind, n in kinds)
-            notes.append(
-                f"{len(files):,} left out of {self.folder}: {counted} "
-                f"({listed(list(map(self.short, files)))}). Read are {', '.join(EXTENSIONS)}"
-            )
-        return notes
+        left = {kind: list(dict.fromkeys(paths)) for kind, paths in self.left.items() if paths}
+        if not left:
+            return self.notes
+        kinds = sorted(left, key=lambda kind: (-len(left[kind]), kind))
+        counted = ", ".join(f"{len(left[kind]):,} {kind}" for kind in kinds)
+        files = [self.short(path) for kind in kinds for path in left[kind]]
+        told = f"{len(files):,} left out of {self.folder}: {counted} ({listed(files)})"
+        if any(kind[0] == "." or kind == _NAMELESS for kind in kinds):
+            told += f". Read are {', '.join(EXTENSIONS)}"
+        return [*self.notes, told]
 
     def short(self, path):
         return path.relative_to(self.folder).as_posix()
@@ -346,6 +356,16 @@ def _folders(folder: Path) -> list[Path]:
     return [folder / entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
+def _meant(common: Iterable[str]) -> str:
+    """Return what may have been meant by folders of the same names in each class's."""
+    if len({role(name)[0] for name in common} - {None}) > 1:
+        return "Their images are mixed; as parts, they have to hold the classes: train/cat"
+    return (
+        "If those are the classes, name the folders that hold them train, validation and test, or "
+        "give the path of one of them"
+    )
+
+
 def _unlike(folder: Path) -> list[Path]:
     """Return the folders in a folder, or in the one of its own name: seg_pred/seg_pred."""
     inner = _folders(folder)
@@ -368,7 +388,7 @@ def _is_read(path):
 def _kind(path):
     if path.is_symlink() and not path.exists():
         return "a link to nothing"
-    return path.suffix.lower() or "without an ending"
+    return path.suffix.lower() or _NAMELESS
 
 
 def _holds(folder: Path) -> bool:
