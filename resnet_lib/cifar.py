@@ -135,7 +135,7 @@ BLOCKS_V2 = {
     "wide": wide_block,
 }
 _OWN = (basic_block, preactivation_basic_block, preactivation_bottleneck_block)  # The papers'.
-_OF_THREE = (bottleneck_block, preactivation_bottleneck_block, resnext_block)
+_OF_THREE = (bottleneck_block, resnext_block)
 _UNNORMALIZED, _LAYER_NORMALIZED = (skipinit_block,), (convnext_block, transformer_block)
 
 
@@ -235,8 +235,9 @@ def resnet_v2(
         form: "example" or "paper", see `FORMS_V2`.
         shortcut: "A", "B", "C" or "D" in place of the form's. The paper form has B with bottleneck
             blocks and A with basic ones, like the network it was compared with.
-        block: a name of `BLOCKS_V2`, or a function of (x, filters, strides, name=…). What it takes
-            of `conv`, `shortcut`, `preactivation` and `place` it is given; see `blocks.bound`.
+        block: a name of `BLOCKS_V2`, or a function of (x, filters, strides, name=…); one that takes
+            `filters_out` after `filters` counts as a bottleneck block. What it takes of `conv`,
+            `shortcut`, `preactivation` and `place` it is given; see `blocks.bound`.
 
     Returns:
         `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes), not
@@ -256,7 +257,7 @@ def resnet_v2(
     conv = partial(convolution, use_bias=form.use_bias, l2=form.l2)
     skip = shortcut_of(shortcut or form.shortcut[layers_of(kind)], conv, batch_norm=False)
     widths = (16, 32, 64)
-    if layers_of(kind) == "bottleneck":
+    if takes(kind, "filters_out"):
         widths = (form.mid[0], 64), (form.mid[1], 128), (form.mid[2], 256)
     unit = bound(kind, 3 * n, conv=conv, shortcut=skip)
     first = [bound(unit, preactivation=where) for where in form.first]
@@ -306,7 +307,8 @@ def _named(name, known):
 
 def layers_of(kind: Callable) -> str:
     """Say which depths there are with a block: those of "basic" or of "bottleneck" blocks."""
-    return "bottleneck" if getattr(kind, "func", kind) in _OF_THREE else "basic"
+    of_three = getattr(kind, "func", kind) in _OF_THREE or takes(kind, "filters_out")
+    return "bottleneck" if of_three else "basic"
 
 
 def end_of(kind: Callable) -> Callable:

@@ -390,6 +390,21 @@ def test_in_v2_a_block_is_told_where_it_activates_and_its_place():
     assert asked == [(each, (number, 6)) for number, each in enumerate(where, 1)]
 
 
+def test_a_bottleneck_of_ones_own_has_the_widths_of_the_form():
+    asked = []
+
+    def unit(x, filters, filters_out, strides=1, *, name):
+        asked.append((filters, filters_out, strides))
+        options = dict(conv=blocks.convolution, name=name)
+        return blocks.preactivation_bottleneck_block(x, filters, filters_out, strides, **options)
+
+    model = cifar.resnet_v2(SHAPE, 11, form="paper", block=unit)
+    assert asked == [(16, 64, 1), (32, 128, 2), (64, 256, 2)]
+    assert model.name == "ResNet11v2-unit"
+    with pytest.raises(ValueError, match="nearest valid: 11 and 20"):
+        cifar.resnet_v2(SHAPE, 14, form="paper", block=unit)
+
+
 def test_a_block_that_takes_nothing_and_one_whose_options_are_bound():
     def bare(x, filters, strides=1, *, name):
         return layers.Conv2D(filters, 3, strides, padding="same", name=f"{name}_conv")(x)
