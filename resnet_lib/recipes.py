@@ -101,7 +101,8 @@ class Recipe:
         epochs: passes over the training images. `dataclasses.replace(EXAMPLE, epochs=20)` is the
             same recipe in 20 epochs: the schedule's steps move closer together.
         batch_size: images in a batch.
-        optimizer: "adam", "sgd", or "muon", see `resnet_lib.training.optimizers.Muon`.
+        optimizer: "adam", "sgd", or "muon", see `resnet_lib.training.optimizers.Muon`, with which
+            kernels of convolutions keep their length and do not decay.
         momentum: of SGD and Muon. None with Adam, which has its own.
         nesterov: whether that momentum is Nesterov's.
         schedule: "example" (a rate for each epoch), "paper" or "one_cycle" (a rate for each step):

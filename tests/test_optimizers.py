@@ -8,6 +8,7 @@ import pytest
 from keras import layers
 
 from resnet_lib.recipes import FAST, WeightDecay
+from resnet_lib.training.network import prepared
 from resnet_lib.training.optimizers import Muon, make_optimizer, orthogonalized
 
 RATE, MOMENTUM, OTHER = 0.05, 0.8, 3.0
@@ -107,6 +108,15 @@ def test_biases_have_their_rate_with_muon_too():
         return [np.abs(a - b).max() for a, b in zip(model.get_weights(), before, strict=True)]
 
     np.testing.assert_allclose(moved(10), np.multiply(moved(1), [1, 10, 1, 10]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("meaning", ["gradient", "loss"])
+def test_kernels_that_keep_their_length_have_no_penalty(meaning):
+    recipe = replace(FAST, weight_decay=WeightDecay(0.1, meaning))
+    with_sgd = prepared(two_layers(), recipe)
+    with_muon = prepared(two_layers(), replace(recipe, optimizer="muon", peak=0.1, other_rate=1))
+    assert [layer.kernel_regularizer is None for layer in with_sgd.layers[1::2]] == [False, False]
+    assert [layer.kernel_regularizer is None for layer in with_muon.layers[1::2]] == [True, False]
 
 
 def test_decay_apart_from_the_gradient_spares_biases():

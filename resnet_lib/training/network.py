@@ -97,7 +97,7 @@ def prepared(
             if synchronized and keras.backend.backend() == "tensorflow":
                 config["synchronized"] = True
         if recipe.weight_decay is not None:
-            factor = recipe.weight_decay.l2
+            factor = None if _keeps_length(layer, recipe) else recipe.weight_decay.l2
             l2 = keras.regularizers.L2(factor) if factor else None
             config |= {name: l2 if name in KERNELS else None for name in REGULARIZERS & set(config)}
         return config
@@ -105,6 +105,15 @@ def prepared(
     if images is None:
         return copied(model, changed)
     return with_preprocessing(model, images, recipe.normalize, any_size=any_size, changed=changed)
+
+
+def _keeps_length(layer, recipe):
+    """Say whether the length of a layer's kernels is given by Muon, so that no decay shortens it.
+
+    A penalty would outweigh the gradient of the loss in the direction of its step.
+    """
+    kernel = getattr(layer, "kernel", None)
+    return recipe.optimizer == "muon" and kernel is not None and len(kernel.shape) == 4
 
 
 def _in_float32(layer, config):
