@@ -168,6 +168,8 @@ DOUBTFUL = {
     "test/1.png cat/1.png dog/1.png": "Taken as a class: test. ",
     "train/cat/1.png train/dog/1.png more/1.png": "Taken as a class: train. ",
     "fold1/cat/1.png fold1/dog/1.png fold2/cat/1.png fold2/dog/1.png": "each holds the .* cat, dog",
+    "train/day/1.png train/night/1.png car/day/1.png car/night/1.png": "each holds .* day, night",
+    "train/a/1.png train/b/1.png more/a/1.png more/b/1.png": "each holds the folders a, b",
     "cat/train/1.png cat/test/1.png dog/train/1.png dog/test/1.png": "mixed; .* train/cat",
     "Cat/1.png cat/1.png": "Taken as different classes: Cat and cat",
     "toy_train/1.png toy_test/1.png": "Taken as classes: toy_test, toy_train. If they are parts",
@@ -186,7 +188,6 @@ def test_what_may_be_no_class_is_said(tmp_path, names, message):
 REFUSED = {
     "a set within the set": ["cat/1.png", "dog/1.png", "pets/cat/1.png", "pets/dog/1.png"],
     "test beside classes": ["cat/1.png", "dog/1.png", "test/cat/1.png", "test/dog/1.png"],
-    "train and something": classes("train", "more"),
     "twice train": classes("train", "Training"),
     "no train": classes("test", "val"),
     "no train, of one kind": classes("seg_test", "seg_val"),

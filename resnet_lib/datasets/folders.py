@@ -237,29 +237,31 @@ class _Search:
         """Refuse folders that cannot all be classes; take note where they may not be."""
         below = {place: {p.name for p in _folders(place) if _holds(p)} for place in inner}
         names = {place.name for place in inner}
-        parts = {place: role(place.name)[0] for place in inner}
-        nested = [place for place in inner if len(below[place]) > 1 and not _own(place)]
         common = set.intersection(*map(below.get, inner)) if len(inner) > 1 else set()
-        repeats = [place for place in inner if len(below[place] & names) > 1]
-        if repeats or (len(common) > 1 and any(parts.values())):
-            culprits = repeats or [place for place in inner if parts[place]]
+        said = [role(place.name) for place in inner]
+        twice = [p for p, r in zip(inner, said, strict=True) if r[0] and said.count(r) > 1]
+        repeats = [p for p in inner if len(below[p] & names) > 1 or (p in twice and common)]
+        if repeats:
             raise ValueError(
                 f"Expected {self.top} to hold either a folder for each class, or one for each part "
                 "with a folder for each class in it. Received: both, for "
-                f"{listed([place.name for place in culprits])} and others hold folders of the same "
+                f"{listed([place.name for place in repeats])} and others hold folders of the same "
                 "names. Move away what is not wanted, or name the parts train, validation and test"
             )
+        nested = [place for place in inner if len(below[place]) > 1 and not _own(place)]
         if len(common) > 1 and len(nested) == len(inner):
             self.notes.append(
                 f"Taken as classes: {listed(sorted(names))}, although each holds the folders "
                 f"{listed(sorted(common))}. {_meant(common)}"
             )
-        self.note_parts(inner, parts, nested)
+        else:
+            self.note_parts(inner, nested)
 
-    def note_parts(self, inner, parts, nested):
+    def note_parts(self, inner, nested):
+        """Take note of classes that are named as a part, and do not look like a class."""
         for place in inner:
-            named = parts[place] in ("validation", "test") and not role(place.name)[1]
-            if named or (parts[place] and place in nested):
+            part, rest = role(place.name)
+            if part and (place in nested or (part != "train" and not rest)):
                 self.notes.append(
                     f"Taken as a class: {place.name}. If it is a part, name the folder of the "
                     "training images train and put it beside"
