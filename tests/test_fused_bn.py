@@ -454,3 +454,24 @@ np.testing.assert_allclose(quick(images), model(images), atol=1e-6)
 @pytest.mark.slow
 def test_another_backend_gets_a_clone():
     python("-c", ON_JAX, environment={"KERAS_BACKEND": "jax"})
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_a_convolution_in_groups_is_tensorflows_own(policy, strides):
+    inputs = keras.Input((8, 8, 6))
+    conv = keras.layers.Conv2D(4, 3, strides, "same", groups=2, activation="tanh", dtype=policy)
+    model = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(conv(inputs)))
+    quick = fast.speed_up(model)
+    images = np.random.default_rng(0).normal(size=(3, 8, 8, 6)).astype("float32")
+    found = []
+    for each in (model, quick):
+        with tf.GradientTape() as tape:
+            outputs = each(images, training=True)
+            loss = tf.reduce_sum(outputs**2)
+        found.append([outputs, *tape.gradient(loss, each.trainable_variables)])
+    rtol = 1e-5 if policy == "float32" else 2e-2
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=rtol, atol=10 * rtol)
+    assert "convolution_op" in vars(quick.layers[1])
+    assert "convolution_op" not in vars(model.layers[1])

@@ -35,7 +35,6 @@ def test_the_version_is_the_packages():
     ("name", "now"),
     [
         ("execution", "rl.training.best_execution"),
-        ("fast", "rl.training.speed_up"),
         ("budget", "rl.training.for_budget"),
         ("arguments", "rl.checks"),
         ("batches", "rl.training.batches"),

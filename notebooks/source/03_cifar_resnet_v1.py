@@ -269,8 +269,8 @@ for training in (True, False):
 yours.set_weights(start)
 
 # %% [markdown]
-# Here is the library's builder, without its docstring: the stem, three stages, the head. Its first lines find n and look up the form, which says whether
-# convolutions have biases and which shortcut there is. `partial(f, a=1)` is the function `f` with `a=1` given already: convolution and block are settled once, so that a line
+# Here is the library's builder, without its docstring: the stem, three stages, the head. Its first lines look up the block, find n and look up the form: whether
+# convolutions have biases and which shortcut there is. `partial(f, a=1)` is `f` with `a=1` given already, and so is `bound`: convolution and block are settled once, and a line
 # of a stage says only what is its own, channels and blocks.
 
 # %%

@@ -9,7 +9,7 @@ from .shapes import shapes
 from .sign_digits import sign_digits
 
 # What the command line calls by name: a data set that needs no argument.
-NAMED = {load.__name__: load for load in (cifar10, shapes, sign_digits)}
+NAMED = {load.__name__: load for load in (cifar10, cifar100, shapes, sign_digits)}
 
 __all__ = [
     "Dataset",
