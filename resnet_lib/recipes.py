@@ -389,11 +389,12 @@ FAST = Recipe(
     name="fast",
     epochs=8,
     batch_size=512,
-    optimizer="sgd",
+    optimizer="muon",
     momentum=0.85,
     nesterov=True,
     schedule="one_cycle",
-    peak=0.75,
+    peak=0.1,
+    other_rate=7.5,
     warmup=0.23,
     anneal="linear",
     weight_decay=WeightDecay(1.33e-3),
@@ -406,7 +407,7 @@ FAST = Recipe(
     whiten=True,
     flip_test=True,
     views=6,
-    source="resnet_lib, after Jordan 2024 (arXiv 2404.00498)",
+    source="resnet_lib, after Jordan 2024 (arXiv 2404.00498, and Muon)",
 )
 
 # Each recipe with the form of the CIFAR networks that goes with it. v2, which has no "standard",

@@ -113,7 +113,7 @@ def test_biases_have_their_rate_with_muon_too():
 @pytest.mark.parametrize("meaning", ["gradient", "loss"])
 def test_kernels_that_keep_their_length_have_no_penalty(meaning):
     recipe = replace(FAST, weight_decay=WeightDecay(0.1, meaning))
-    with_sgd = prepared(two_layers(), recipe)
+    with_sgd = prepared(two_layers(), replace(recipe, optimizer="sgd", other_rate=None))
     with_muon = prepared(two_layers(), replace(recipe, optimizer="muon", peak=0.1, other_rate=1))
     assert [layer.kernel_regularizer is None for layer in with_sgd.layers[1::2]] == [False, False]
     assert [layer.kernel_regularizer is None for layer in with_muon.layers[1::2]] == [True, False]

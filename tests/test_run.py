@@ -167,11 +167,10 @@ def fast_net():
     keras.utils.set_random_seed(0)
     return rl.resnet_fast((16, 16, 3), widths=(8, 8))
 
-muon = dict(optimizer="muon", peak=0.1, other_rate=7.5)
 CASES = {
     "plain": (net, rl.recipes.ONE_CYCLE),
     "averaged": (net, replace(rl.recipes.ONE_CYCLE, ema=0.8)),
-    "fast": (fast_net, replace(rl.recipes.FAST, **muon)),
+    "fast": (fast_net, rl.recipes.FAST),
 }
 
 def train(out, **options):
