@@ -361,5 +361,8 @@ def test_names_that_are_no_text(tmp_path):
     make(tmp_path, *classes("."))
     os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
     (tmp_path / os.fsdecode(b"caf\xe9") / "1.heic").touch()
-    with pytest.raises(ValueError, match="which needs 3"):
+    with (
+        pytest.raises(ValueError, match="which needs 3"),
+        pytest.warns(UserWarning, match=r"caf\\udce9/1\.heic"),
+    ):
         image_folder(tmp_path)

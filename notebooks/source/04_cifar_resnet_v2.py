@@ -447,7 +447,7 @@ for training in (True, False):
     print(f"training={training}: equal to within 1e-5: {np.allclose(a, b, 1e-5, 1e-5)}")
 
 # %% [markdown]
-# They are the same function. In the library's builder, here without its docstring, `first` says where the first block of each stage activates; `end`, for these blocks BN and ReLU, stands before the head, and in one of the forms behind the stem, too:
+# They are the same function. In the library's builder, here without its docstring, `first` says where the first block of each stage activates, and `end`, here BN and ReLU, follows the stem in one form:
 
 # %%
 print("".join(inspect.getsource(rl.resnet_v2).split('"""')[::2]))

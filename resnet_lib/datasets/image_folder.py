@@ -95,7 +95,12 @@ def image_folder(
 def _warn(notes):
     """Warn of each, as from where image_folder was called."""
     for note in filter(None, notes):
-        warnings.warn(f"{note}.", stacklevel=3)
+        warnings.warn(_encodable(f"{note}."), stacklevel=3)
+
+
+def _encodable(text):
+    """Return a text that can be written anywhere: names of files may not be UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _order(seed, path):
@@ -105,8 +110,9 @@ def _order(seed, path):
 
 def _tell(message, skip):
     if not skip:
-        raise ValueError(f"{message}. Mend or remove them; skip_unreadable=True leaves them out.")
-    warnings.warn(f"{message}. Left out.", stacklevel=3)
+        told = f"{message}. Mend or remove them; skip_unreadable=True leaves them out."
+        raise ValueError(_encodable(told))
+    warnings.warn(_encodable(f"{message}. Left out."), stacklevel=3)
 
 
 def _grouped(items, unreadable):
