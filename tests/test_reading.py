@@ -204,15 +204,15 @@ def test_where_the_cache_cannot_be_written_there_is_none(home, tmp_path, monkeyp
     ("platform", "named", "expected"),
     [
         ("linux", "/x/cache", "/x/cache"),
-        ("linux", "relative", "/home/me/.cache"),
-        ("linux", "", "/home/me/.cache"),
-        ("darwin", "/x/cache", "/home/me/Library/Caches"),
+        ("linux", "relative", "/users/me/.cache"),
+        ("linux", "", "/users/me/.cache"),
+        ("darwin", "/x/cache", "/users/me/Library/Caches"),
     ],
 )
 def test_where_the_cache_lies(monkeypatch, tmp_path, platform, named, expected):
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv("XDG_CACHE_HOME", named)
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/users/me")
     assert str(reading.place(tmp_path, 8).parent) == f"{expected}/resnet_lib/pictures"
 
 
