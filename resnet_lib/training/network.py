@@ -222,8 +222,8 @@ def whitened(model: keras.Model, images: np.ndarray, normalize: str | None) -> k
 
     The kernels of that layer become the eigenvectors of the covariance of the patches, as the
     recipe normalizes them, each over the root of its eigenvalue, and their negatives: what it
-    returns for such patches is uncorrelated, with mean squares of 1, or less where the patches hardly
-    vary. It is frozen.
+    returns for such patches is uncorrelated, with mean squares of 1, or less where the patches
+    hardly vary. It is frozen.
 
     Args:
         model: a model that begins with a convolution of 2 * (numbers in a patch) filters.
