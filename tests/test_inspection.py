@@ -166,9 +166,12 @@ def test_what_mixes_all_pixels_sees_the_whole_image(name):
     assert field["stem"] == 3
     assert field["stage1"] >= 32
     probe = keras.Model(model.input, model.get_layer(field_layer(model, "stage1")).output)
+    for layer in probe.layers:
+        if name == "se" and any("kernel" in weight.path for weight in layer.weights):
+            layer.kernel.assign(np.full(layer.kernel.shape, 0.01))  # Positive: no ReLU is off.
     image = np.random.default_rng(0).random((1, 32, 32, 3), "float32")
     corner, other = image.copy(), np.asarray(probe(image))[0, 31, 31]
-    corner[0, 0, 0] += 10
+    corner[0, :8, :8] += 100  # Far from the pixel that is looked at, and much, to be seen there.
     assert np.abs(np.asarray(probe(corner))[0, 31, 31] - other).max() > 0
 
 
