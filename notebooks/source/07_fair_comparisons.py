@@ -471,7 +471,7 @@ rl.exercises.check("07-predict", predict_class)
 # %% [markdown]
 # Now hand it the test pictures as they are, then divided by 255 once too often, and last as `preprocess_input` makes them, with 255 in front because your network divides by it.
 
-# %% tags=["nbval-accuracy"]
+# %% tags=["nbval-time"]
 class_of = rl.exercises.answer("07-predict")
 pictures, labels = data.test.images[:200].astype("float32"), data.test.labels[:200]
 
