@@ -7,7 +7,7 @@ returns the value in the type to use. Nothing here imports Keras.
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,9 @@ def input_shape(shape: Any, smallest: int) -> tuple[int | None, int | None, int]
     if channels < 1 or any(side is not None and side < smallest for side in sides):
         raise ValueError(expected)
     return (*sides, channels)
+
+
+def ten_of(names: Sequence[str]) -> str:
+    """Return names with commas, ten at most, and how many there are more."""
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more

@@ -10,7 +10,6 @@ your ResNet", 2018.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import keras
 import numpy as np
@@ -133,11 +132,11 @@ def start_as_identity(model: keras.Model) -> None:
 
     The others are uniform within 1 / sqrt(inputs of a filter), by Keras' seed.
     """
-    uniform = partial(keras.initializers.VarianceScaling, 1 / 3, "fan_in", "uniform")
     for layer in model.layers:
         if not isinstance(layer, layers.Conv2D) or layer.kernel_size != (3, 3):
             continue
-        kernel = np.array(keras.ops.convert_to_numpy(uniform()(layer.kernel.shape)))
+        uniform = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+        kernel = np.array(keras.ops.convert_to_numpy(uniform(layer.kernel.shape)))
         same = np.arange(min(kernel.shape[2:]))
         kernel[..., same] = 0
         kernel[1, 1, same, same] = 1

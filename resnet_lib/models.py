@@ -114,7 +114,7 @@ def with_dropout(model: keras.Model, rate: float) -> keras.Model:
     if not checks.number("dropout", rate, below=1):
         return model
     place = max(i for i, layer in enumerate(model.layers) if isinstance(layer, layers.Dense))
-    x = layers.Dropout(rate, name="head_dropout")(model.layers[place - 1].output)
+    x = layers.Dropout(rate, name="head_dropout")(model.layers[place].input)
     for layer in model.layers[place:]:
         new = type(layer).from_config(layer.get_config())
         x = new(x)

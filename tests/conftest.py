@@ -72,3 +72,17 @@ def run(tmp_path_factory):
     return training.train(
         resnet8(), PICTURES, EXAMPLE, out=out, epochs=2, seed=3, notes={"form": "example"}
     )
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """Return an empty folder; no data set is in a cache or named, and there is no network."""
+    from resnet_lib.datasets import download
+
+    def no_network(url, sha256):
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(download, "fetch", no_network)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("RESNET_LIB_DATA", raising=False)
+    return tmp_path

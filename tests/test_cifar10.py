@@ -30,18 +30,11 @@ NEEDS_IMAGES = pytest.mark.skipif(
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(monkeypatch, offline):
     """Files of 60 records, 4 of a class held out, an empty cache and no network."""
     monkeypatch.setattr(module, "RECORDS_PER_FILE", RECORDS)
     monkeypatch.setattr(module, "VALIDATION_PER_CLASS", HELD_OUT)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.delenv("RESNET_LIB_DATA", raising=False)
-
-    def no_network(url, sha256):
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(download, "fetch", no_network)
-    return tmp_path
+    return offline
 
 
 def make_folder(where):

@@ -20,18 +20,11 @@ COARSE = module._coarse()
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(monkeypatch, offline):
     """Files of few records, 2 of a class held out, an empty cache and no network."""
     monkeypatch.setattr(module, "RECORDS", {"train.bin": 500, "test.bin": 100})
     monkeypatch.setattr(module, "VALIDATION_PER_CLASS", HELD_OUT)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.delenv("RESNET_LIB_DATA", raising=False)
-
-    def no_network(url, sha256):
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(download, "fetch", no_network)
-    return tmp_path
+    return offline
 
 
 def make_folder(where):

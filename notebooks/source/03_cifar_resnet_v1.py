@@ -550,10 +550,11 @@ rl.plots.learning_rate(recipe)
 #
 # The other differences stand in the printed recipe. `warmup` is the share of the steps in which the rate rises to its `peak`, `anneal` how it
 # falls from there. `momentum` with `nesterov` is how SGD remembers earlier gradients. `weight_decay` draws the kernels
-# towards zero; `"gradient"` is one of three definitions, which notebook 6 tells apart. `bn_momentum` is 0.9, so that the
-# statistics of the BN layers follow within a short run. `normalize` is by channel. `flip_test` also asks the trained network about the mirror
+# towards zero; `"gradient"` is one of notebook 6's three definitions. `bn_momentum` of 0.9 lets BN's
+# statistics follow within a short run. `normalize` is by channel. `flip_test` also asks about the mirror
 # image of each test picture. `augment=False` switches off crops and flips, and `sizes`
 # the small pictures at the start: so few epochs of drawn shapes get further without.
+# All after `flip_test` is off in both, but for `translation`, the crops' reach.
 
 # %%
 print(recipe)

@@ -9,8 +9,8 @@ import numpy as np
 from .. import checks
 from . import shares
 from .base import Dataset, Split
+from .images import DARK
 
-_DARK = 64  # Pictures with nothing as bright were made for another scale than 0-255.
 _MEND = "np.round(255 * images).astype(np.uint8)"
 
 
@@ -145,7 +145,7 @@ def _bytes(array, wanted):
 
 def _dark(images):
     high = max(int(its.max()) for its in images.values())
-    if high >= _DARK:
+    if high >= DARK:
         return None
     return (
         f"No pixel of any picture is above {high}, where 255 is white: nearly black. If {high} is "
@@ -271,10 +271,9 @@ def _absent(counts):
     absent = [name for name, n in counts.items() if not n]
     if not absent:
         return None
-    more = f" and {len(absent) - 10:,} more" if len(absent) > 10 else ""
     return (
         f"{len(absent):,} of {len(counts):,} classes have no training image: "
-        f"{', '.join(absent[:10])}{more}"
+        f"{checks.ten_of(absent)}"
     )
 
 

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from .images import EXTENSIONS, can_avif, listed
+from ..checks import ten_of
+from .images import EXTENSIONS, can_avif
 
 PARTS = ("train", "validation", "test")
 
@@ -160,7 +161,7 @@ class _Search:
         if not rest or any(map(_is_parted, (place for _, place in group))):
             return True
         if "train" in dict(group):
-            names = listed([place.name for _, place in group])
+            names = ten_of([place.name for _, place in group])
             self.notes.append(
                 f"Taken as classes: {names}. If they are parts, give each a folder for each class"
             )
@@ -245,14 +246,14 @@ class _Search:
             raise ValueError(
                 f"Expected {self.top} to hold either a folder for each class, or one for each part "
                 "with a folder for each class in it. Received: both, for "
-                f"{listed([place.name for place in repeats])} and others hold folders of the same "
+                f"{ten_of([place.name for place in repeats])} and others hold folders of the same "
                 "names. Move away what is not wanted, or name the parts train, validation and test"
             )
         nested = [place for place in inner if len(below[place]) > 1 and not _own(place)]
         if len(common) > 1 and len(nested) == len(inner):
             self.notes.append(
-                f"Taken as classes: {listed(sorted(names))}, although each holds the folders "
-                f"{listed(sorted(common))}. {_meant(common)}"
+                f"Taken as classes: {ten_of(sorted(names))}, although each holds the folders "
+                f"{ten_of(sorted(common))}. {_meant(common)}"
             )
         else:
             self.note_parts(inner, nested)
@@ -319,7 +320,7 @@ class _Search:
         kinds = sorted(left, key=lambda kind: (-len(left[kind]), kind))
         counted = ", ".join(f"{len(left[kind]):,} {kind}" for kind in kinds)
         files = [self.short(path) for kind in kinds for path in left[kind]]
-        told = f"{len(files):,} left out of {self.folder}: {counted} ({listed(files)})"
+        told = f"{len(files):,} left out of {self.folder}: {counted} ({ten_of(files)})"
         if any(kind[0] == "." or kind == _NAMELESS for kind in kinds):
             told += f". Read are {', '.join(EXTENSIONS)}"
         return [*self.notes, told]

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..checks import ten_of
+
 # What is read, told by a file's ending in any case. .avif needs a Pillow that can.
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
@@ -18,7 +20,7 @@ BITS = (8, 10, 12, 14, 16)
 
 # Others stay shut, for some start programs. JPEG includes MPO, which some cameras write.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP", "TIFF", "PPM")
-_DARK = 64  # A picture with next to nothing as bright shows next to nothing.
+DARK = 64  # A picture with next to nothing as bright shows next to nothing.
 _DRAFT = 4  # A JPEG is decoded to at least this many times the size that is wanted.
 _TURNS = {
     2: "FLIP_LEFT_RIGHT",
@@ -255,20 +257,14 @@ def doubtful(pictures: Pictures, names: Sequence[str]) -> list[str]:
         return found
     # A few pixels may be as bright as can be, for they are broken.
     bright = np.percentile(pictures.pixels[deep], 99, axis=(1, 2, 3), method="lower")
-    dark, bright = deep[bright < _DARK], bright[bright < _DARK]
+    dark, bright = deep[bright < DARK], bright[bright < DARK]
     if len(dark):
         found.append(
             f"{len(dark):,} pictures of 16 bits a channel are nearly black, 99 % of each not above "
-            f"{bright.max()} of 255 ({listed([names[row] for row in dark])}): if their "
+            f"{bright.max()} of 255 ({ten_of([names[row] for row in dark])}): if their "
             "values use the lower bits alone, save them with 8 bits, made brighter"
         )
     return found
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names with commas, ten at most, and how many there are more."""
-    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
 
 
 def told(unreadable: Mapping[Path, Exception], folder: Path) -> str:
@@ -277,5 +273,5 @@ def told(unreadable: Mapping[Path, Exception], folder: Path) -> str:
     reason = next(iter(unreadable.values()))
     return (
         f"Expected readable images in {folder}. Received: {len(names):,} unreadable: "
-        f"{listed(names)} (the first: {reason})"
+        f"{ten_of(names)} (the first: {reason})"
     )

@@ -1,6 +1,6 @@
 """Setting aside a share of each class for validation and for the test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from .. import checks
@@ -49,13 +49,9 @@ def too_few(counts: Mapping[str, int], shares: Mapping[str, float]) -> str | Non
     if not small:
         return None
     parts = " and ".join(sorted(shares, reverse=True))
+    told = checks.ten_of([f"{name} ({counts[name]:,})" for name in small])
     return (
         f"{len(small):,} of {len(counts):,} classes are too small for their share of {parts}, so "
-        f"a single image of each stands for it there: {_counted(small, counts)}. What is measured "
+        f"a single image of each stands for it there: {told}. What is measured "
         "on one image is 0 or 100 %"
     )
-
-
-def _counted(names: Sequence[str], counts):
-    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return ", ".join(f"{name} ({counts[name]:,})" for name in names[:10]) + more

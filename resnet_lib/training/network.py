@@ -11,6 +11,7 @@ import numpy as np
 
 from ..datasets.base import Dataset
 from .copies import checked, copied, is_graph, is_keras, layers_of
+from .optimizers import Muon
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -112,8 +113,7 @@ def _keeps_length(layer, recipe):
 
     A penalty would outweigh the gradient of the loss in the direction of its step.
     """
-    kernel = getattr(layer, "kernel", None)
-    return recipe.optimizer == "muon" and kernel is not None and len(kernel.shape) == 4
+    return recipe.optimizer == "muon" and any(map(Muon.trains, layer.weights))
 
 
 def _in_float32(layer, config):

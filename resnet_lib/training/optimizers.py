@@ -80,10 +80,15 @@ class Muon(keras.optimizers.SGD):
         super().__init__(learning_rate, **options)
         self.other_rate = other_rate
 
+    @staticmethod
+    def trains(variable: Any) -> bool:
+        """Say whether a variable is a kernel of a convolution, which keeps its length."""
+        return len(variable.shape) == 4
+
     def update_step(self, gradient, variable, learning_rate):
         """Take a step with one variable; Keras calls this."""
         rate = keras.ops.cast(learning_rate, variable.dtype)
-        if len(variable.shape) != 4:
+        if not self.trains(variable):
             super().update_step(gradient, variable, rate * self.other_rate)
             return
         gradient = keras.ops.cast(gradient, variable.dtype)
