@@ -7,6 +7,7 @@ from .cifar100 import cifar100
 from .image_folder import image_folder
 from .shapes import shapes
 from .sign_digits import sign_digits
+from .survey import survey
 
 # What the command line calls by name: a data set that needs no argument.
 NAMED = {load.__name__: load for load in (cifar10, cifar100, shapes, sign_digits)}
@@ -20,4 +21,5 @@ __all__ = [
     "image_folder",
     "shapes",
     "sign_digits",
+    "survey",
 ]

@@ -4,7 +4,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -118,10 +118,10 @@ def read(path: Path | str, size: int, *, draft: bool = True, bits: int | None = 
             if draft:
                 image.draft(None, (_DRAFT * size, _DRAFT * size))
             image.load()  # What is broken here is the picture, and after it the EXIF block.
-            orientation = _orientation(image)
+            turn = orientation(image)
             rgb, largest, bits = _rgb(image, bits)
-    if orientation in _TURNS:
-        rgb = rgb.transpose(Image.Transpose[_TURNS[orientation]])
+    if turn in _TURNS:
+        rgb = rgb.transpose(Image.Transpose[_TURNS[turn]])
     square = ImageOps.fit(rgb, (size, size), Image.Resampling.BOX)
     return Picture(np.asarray(square), largest, bits, deep)
 
@@ -151,7 +151,8 @@ def _is_depth(image, value):
     return image.format == "PPM" and isinstance(value, int) and value > 255
 
 
-def _orientation(image):
+def orientation(image: Any) -> int:
+    """Return the EXIF orientation of an open image, 1 where there is none that can be read."""
     try:
         return image.getexif().get(0x0112, 1)
     except Exception:  # Of a broken block Pillow's readers raise errors of many types.
