@@ -25,13 +25,14 @@ _HOMES = {
     **dict.fromkeys(("count_multiply_adds", "count_parameters", "feature_maps"), "inspection"),
     **dict.fromkeys(("activation_variances", "gradient_norms", "receptive_field"), "inspection"),
     **dict.fromkeys(("profile", "set_profile"), "runtime"),
-    "load_trained": "zoo",
+    "finetune": "finetuning",
+    **dict.fromkeys(("load", "load_trained"), "zoo"),
     "resnet_fast": "fast",
     "train": "training",
 }
-_MODULES = ("augment", "blocks", "cifar", "datasets", "exercises", "explorers", "fast")
-_MODULES += ("imagenet", "inspection", "models", "paper", "plots", "recipes", "records", "runtime")
-_MODULES += ("schedules", "training", "zoo")
+_MODULES = ("augment", "bases", "blocks", "cifar", "datasets", "exercises", "explain", "explorers")
+_MODULES += ("finetuning", "imagenet", "inspection", "models", "paper", "plots", "recipes")
+_MODULES += ("records", "runtime", "schedules", "training", "zoo")
 # What had another name in 0.1.0.
 _RENAMED = {
     "arguments": "rl.checks",

@@ -89,11 +89,11 @@ def test_a_circle_would_be_noticed():
 
 # From the ground up: what a room may import stands before it.
 FLOORS = (
-    ("runtime", "checks", "paper", "figures", "labels"),
-    ("blocks", "schedules", "augment", "inspection"),
-    ("cifar", "fast", "imagenet", "datasets", "graphs", "diagrams"),
+    ("runtime", "checks", "paper", "figures", "labels", "files", "cards", "tables"),
+    ("blocks", "schedules", "augment", "inspection", "prediction", "calibration", "certainty"),
+    ("cifar", "fast", "imagenet", "datasets", "graphs", "diagrams", "replay"),
     ("models", "recipes", "records", "plots"),
-    ("zoo", "training", "exercises", "explorers"),
+    ("zoo", "bases", "training", "finetuning", "exercises", "explorers", "explain"),
     ("__main__",),
 )
 
