@@ -30,9 +30,13 @@ BOUNDS = {
     "bias_rate": dict(least=1e-12, most=1000),
     "other_rate": dict(least=1e-12, most=1000),
     "translation": dict(below=1),
+    "head": dict(most=1),
+    "head_peak": dict(least=1e-12, most=1000),
 }
 FLAGS = ("nesterov", "reduce_on_plateau", "augment", "flip", "flip_test", "alternating", "whiten")
-NEEDED = ("warmup", "label_smoothing", "bias_rate", "translation")  # No None among them.
+NEEDED = ("warmup", "label_smoothing", "bias_rate", "translation", "head")  # No None among them.
+# What may be taken off pixels; "inside": the network takes them as they are, 0-255.
+NORMALIZE = ("image", "channel", None, "inside")
 # From how many views the test may be averaged: see `resnet_lib.training.fit.views_of`.
 VIEWS = (1, 3, 6)
 
@@ -121,7 +125,8 @@ class Recipe:
         reduce_on_plateau: whether ReduceLROnPlateau is installed as well.
         normalize: what the model subtracts from pixels of 0-1: "image", the mean training image,
             "channel", the mean of each channel, whose standard deviation it then divides by, or
-            None. Where sizes change, "image" is not possible.
+            None. Where sizes change, "image" is not possible. "inside": nothing is done to the
+            pixels, for the network takes 0-255 and prepares them itself.
         augment: whether each image is padded by an eighth of the shorter side, cropped at random
             and, with `flip`, mirrored at random. False: neither.
         flip: whether each image is mirrored at random. False where a mirror image is of another
@@ -144,6 +149,10 @@ class Recipe:
             to their negatives, and freezes them (arXiv 2404.00498, section 3.2).
         flip_test: whether the test accuracy is also measured with the probabilities averaged over
             each image and its mirror image, a number of its own; becomes False where `flip` is.
+        head: share of the epochs, from the start, in which only the head is trained, the last layer
+            with weights, and all else is as if frozen: see `resnet_lib.finetune`. 0: none.
+        head_peak: the largest learning rate of these epochs, which have a one-cycle schedule of
+            their own; None where `head` is 0.
         views: 1; or 3: a test accuracy is also measured with the probabilities averaged over each
             image, itself moved by a pixel up and left, and down and right; or 6: over these and
             their mirror images (arXiv 2404.00498, section 3.5). 6 becomes 3 where `flip` is False.
@@ -182,6 +191,8 @@ class Recipe:
     other_rate: float | None = None
     whiten: bool = False
     views: int = 1
+    head: float = 0.0
+    head_peak: float | None = None
 
     def __post_init__(self):
         """Refuse what would only fail in training."""
@@ -190,7 +201,7 @@ class Recipe:
         for name in ("epochs", "batch_size"):
             self._set(name, checks.count(name, getattr(self, name), most=MOST_EPOCHS))
         choices = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "padding": MODES}
-        for name, valid in (choices | {"normalize": ("image", "channel", None)}).items():
+        for name, valid in (choices | {"normalize": NORMALIZE}).items():
             checks.choice(name, getattr(self, name), valid)
         for name, bounds in BOUNDS.items():
             if getattr(self, name) is not None or name in NEEDED:
@@ -226,6 +237,7 @@ class Recipe:
                 raise ValueError(
                     f"Expected `{name}` to be {wanted} with {chosen!r}. Received: {value!r}"
                 )
+        self._check_head()
         if self.anneal is not None:
             checks.choice("anneal", self.anneal, schedules.ANNEALS)
         if self.optimizer == "adam" and self.nesterov:
@@ -238,6 +250,19 @@ class Recipe:
                 f"None. Received: {self.weight_decay!r}"
             )
 
+    def _check_head(self):
+        if bool(self.head) != (self.head_peak is not None):
+            wanted = "a value" if self.head else "None"
+            raise ValueError(
+                f"Expected `head_peak` to be {wanted} with head={self.head:g}. "
+                f"Received: {self.head_peak!r}"
+            )
+        if self.head and (self.schedule != "one_cycle" or self.whiten):
+            raise ValueError(
+                "Expected the schedule 'one_cycle', and whiten=False, where the head is trained "
+                f"first. Received: {self.schedule!r}, whiten={self.whiten}"
+            )
+
     @property
     def by_step(self) -> bool:
         """Whether the learning rate changes from step to step, or from epoch to epoch."""
@@ -247,8 +272,12 @@ class Recipe:
         """Return the learning rate of a zero-based step of a run with so many steps an epoch."""
         total = self.epochs * steps_per_epoch
         if self.schedule == "one_cycle":
-            shape = dict(peak=self.peak, warmup=self.warmup, anneal=self.anneal)
-            return schedules.one_cycle(step, total, **shape)
+            first = self.head_epochs * steps_per_epoch
+            peak, begun, ended = self.peak, first, total
+            if step < first or first == total:
+                peak, begun, ended = self.head_peak, 0, first
+            shape = dict(peak=peak, warmup=self.warmup, anneal=self.anneal)
+            return schedules.one_cycle(step - begun, ended - begun, **shape)
         if self.schedule == "paper":  # In whole numbers: a step must not fall short of 32,000.
             warmup = self.warmup * PAPER_STEPS
             return schedules.paper(step * PAPER_STEPS // total, warmup=warmup)
@@ -260,6 +289,13 @@ class Recipe:
             parts = 10_000
             return self.rate(int(epoch * parts), parts)
         return getattr(schedules, self.schedule)(epoch * EXAMPLE_EPOCHS / self.epochs)
+
+    @property
+    def head_epochs(self) -> int:
+        """How many epochs, from the start, train the head alone; of the others, one is left."""
+        if self.head in (0, 1):
+            return int(self.head * self.epochs)
+        return min(max(1, round(self.head * self.epochs)), max(1, self.epochs - 1))
 
     def size(self, epoch: int) -> float:
         """Return the share of the full height and width that a zero-based epoch trains at.
@@ -324,7 +360,7 @@ class Recipe:
             ) from None
 
     def __repr__(self):
-        base = NAMED.get(self.name)
+        base = (NAMED | {FINE_TUNE.name: FINE_TUNE}).get(self.name)
         if base is None:
             return f"<recipe {self.name!r}: {self.epochs} epochs, {self.optimizer}>"
         constant = f"recipes.{self.name.upper().replace('-', '_')}"
@@ -408,6 +444,24 @@ FAST = Recipe(
     flip_test=True,
     views=6,
     source="resnet_lib, after Jordan 2024 (arXiv 2404.00498, and Muon)",
+)
+
+# For networks that are trained already: see `resnet_lib.finetune`.
+FINE_TUNE = Recipe(
+    name="fine-tune",
+    epochs=30,
+    batch_size=16,
+    optimizer="adam",
+    schedule="one_cycle",
+    peak=1e-3,
+    warmup=0.1,
+    anneal="cosine",
+    weight_decay=WeightDecay(1e-3, "update"),
+    normalize="inside",
+    padding="reflect",
+    head=1 / 3,
+    head_peak=1e-2,
+    source="resnet_lib, after Howard and Ruder 2018 (arXiv 1801.06146)",
 )
 
 # Each recipe with the form of the CIFAR networks that goes with it. v2, which has no "standard",

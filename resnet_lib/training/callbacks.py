@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from .. import records, runtime
+from .. import files, runtime
 from . import hosts
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class StepRate(keras.callbacks.Callback):
     def __init__(self, recipe: "Recipe", steps: int, *, on_device: bool = False):
         super().__init__()
         self.recipe, self.steps, self.on_device = recipe, steps, on_device
-        self.last, self.told = None, False
+        self.last, self.told, self.optimizer = None, False, None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Remember where the epoch starts."""
@@ -53,8 +53,9 @@ class StepRate(keras.callbacks.Callback):
         """Set the rate."""
         if self.on_device and batch:
             return
-        if self.last is not None and not self.told:
+        if self.last is not None and not self.told and self.optimizer is self.model.optimizer:
             self._look(rate(self.model))
+        self.optimizer = self.model.optimizer
         self.last = self.recipe.rate(self.first + batch, self.steps)
         self.model.optimizer.learning_rate = self.last
         if self.on_device:
@@ -221,12 +222,13 @@ def sha256(content: bytes) -> str:
 class Best(keras.callbacks.Callback):
     """Keeps the model with the best validation accuracy, in a file that is never half written.
 
-    The one before is kept beside it: a run that is cut here repeats the epoch, and the best is
+    Of equals, which are many where there are few pictures, it is the one of the lower loss. The one
+    before is kept beside it: a run that is cut here repeats the epoch, and the best is
     again the one before.
 
     Args:
         path: file to write, .keras.
-        accuracies: validation accuracies of the epochs before; a list that grows.
+        history: lists of one number an epoch before, among them "val_accuracy" and "val_loss".
         kept: list of [epoch, SHA-256 of the file] of the two.
         averaged: Keras' SwapEMAWeights, if the averaged weights are to be kept; else None.
     """
@@ -236,16 +238,17 @@ class Best(keras.callbacks.Callback):
     def __init__(
         self,
         path: Path,
-        accuracies: list[float],
+        history: dict[str, list],
         kept: list,
         averaged: keras.callbacks.SwapEMAWeights | None = None,
     ):
         super().__init__()
-        self.path, self.accuracies, self.kept, self.averaged = path, accuracies, kept, averaged
+        self.path, self.history, self.kept, self.averaged = path, history, kept, averaged
 
     def on_epoch_end(self, epoch, logs=None):
         """Save, if it is the best."""
-        if self.accuracies and logs["val_accuracy"] <= max(self.accuracies):
+        now = {name: [*self.history[name], logs[name]] for name in ("val_accuracy", "val_loss")}
+        if best_epoch(now) != len(now["val_loss"]):
             return
         file = InMemory(self.path)
         if self.averaged:
@@ -253,8 +256,23 @@ class Best(keras.callbacks.Callback):
         self.model.save(file)
         if self.averaged:
             self.averaged.on_test_end()
-        records.write(self.path, file.getbuffer(), self.path.with_name(self.BEFORE))
+        files.write(self.path, file.getbuffer(), self.path.with_name(self.BEFORE))
         self.kept[:] = [*self.kept, [epoch + 1, sha256(file.getbuffer())]][-2:]
+
+
+def best_epoch(history: dict[str, list]) -> int | None:
+    """Return which epoch, from 1, is the best on the validation part; None before the first.
+
+    It has the highest accuracy, and of equals the lowest loss, and of equals of that it is the
+    first.
+    """
+
+    def worth(epoch):
+        accuracy, loss = history["val_accuracy"][epoch - 1], history["val_loss"][epoch - 1]
+        finite = loss is not None and math.isfinite(loss)
+        return accuracy, -loss if finite else -math.inf
+
+    return max(range(1, len(history["val_accuracy"]) + 1), key=worth, default=None)
 
 
 def find_best(path: Path, digest: str | None) -> bool:
@@ -298,7 +316,7 @@ class Backup(keras.callbacks.Callback):
         self.kept[:] = [*self.kept, [epoch + 1, sha256(file.getbuffer())]][-2:]
         self.save()
         self.folder.mkdir(exist_ok=True)
-        records.write(path, file.getbuffer())
+        files.write(path, file.getbuffer())
         self.epochs = epoch + 1
         for epochs, old in backups(self.folder):
             if epochs not in dict(self.kept):

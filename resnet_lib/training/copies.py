@@ -123,6 +123,15 @@ def _give_state(original, new):
             # JAX would give both the same arrays, and training frees them.
             arrays = {name: keras.ops.convert_to_numpy(each) for name, each in state.items()}
             copy.load_own_variables({name: np.array(each) for name, each in arrays.items()})
+            _freeze_alike(part, copy)
+
+
+def _freeze_alike(original, copy):
+    """Freeze the variables that are frozen one by one, in a layer that is not."""
+    if original.trainable:
+        pairs = zip(original._trainable_variables, copy._trainable_variables, strict=True)
+        for variable, new in pairs:
+            new.trainable = variable.trainable
 
 
 def _own_classes(model):

@@ -4,7 +4,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,26 +15,27 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from .. import records
+from .. import cards, files
 from ..datasets.base import Dataset, Split
 from ..datasets.resize import resized
 from . import callbacks as ours
 from . import devices, hosts
 from . import progress as display
 from .batches import Batches, Places, on_device
+from .classes import baselines
 from .copies import copied
 from .fused_bn import fuse
 from .jax_steps import feed_test, feed_training
 from .machine import Execution
-from .network import make_loss, prepared, whitened
+from .network import head_of, make_loss, prepared, whitened
 from .optimizers import make_optimizer
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
 
-BEST = Path(records.CHECKPOINTS, "best.keras")
-BACKUP = Path(records.CHECKPOINTS, "last_epoch")
-PROGRESS = Path(records.CHECKPOINTS, records.RECORD)
+BEST = Path(files.CHECKPOINTS, "best.keras")
+BACKUP = Path(files.CHECKPOINTS, "last_epoch")
+PROGRESS = Path(files.CHECKPOINTS, files.RECORD)
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Job:
         data: `resnet_lib.datasets.Dataset`.
         recipe: `resnet_lib.recipes.Recipe`.
         execution: `resnet_lib.training.Execution`.
+        class_weight: what a picture of each class counts in the loss; None: one.
         trained: the copy that is fitted.
         final: the plain copy in float32, of the images' size, that is saved in the end.
         record: what will be record.json; grows.
@@ -56,29 +58,52 @@ class Job:
     data: Dataset
     recipe: "Recipe"
     execution: Execution
+    class_weight: Sequence[float] | None = None
 
     def __post_init__(self):
         recipe, images, precision = self.recipe, self.data.train.images, self.execution.precision
         on_jax = keras.backend.backend() == "jax"
-        jit_compile = self.execution.jit_compile or on_jax
+        self.jit_compile = self.execution.jit_compile or on_jax
         self.fed = on_jax and self.execution != Execution(precision)
         start = self._start()
         if recipe.whiten:
             start = whitened(start, images, recipe.normalize)
         self.final = prepared(start, recipe, images=images)
-        self.final.jit_compile = jit_compile  # Keras would choose by itself whether to use XLA.
+        self.final.jit_compile = (
+            self.jit_compile
+        )  # Keras would choose by itself whether to use XLA.
         any_size, several = len(recipe.sizes) > 1, self.execution.devices > 1
         with self.spread():
             self.trained = fuse(
                 prepared(start, recipe, precision, images, any_size=any_size, synchronized=several)
             )
-            self.trained.compile(
-                optimizer=make_optimizer(recipe, precision),
-                loss=make_loss(recipe),
-                metrics=["accuracy"],
-                jit_compile=jit_compile,
-                steps_per_execution=self.execution.steps_per_execution,
-            )
+            self.free = _free(self.trained)
+            self.only_head = recipe.head_epochs > 0
+            if self.only_head:
+                freeze_all_but_head(self.trained)
+            self._compile()
+
+    def _compile(self):
+        self.trained.compile(
+            optimizer=make_optimizer(self.recipe, self.execution.precision),
+            loss=make_loss(self.recipe, self.class_weight),
+            metrics=["accuracy"],
+            jit_compile=self.jit_compile,
+            steps_per_execution=self.execution.steps_per_execution,
+        )
+
+    def thaw(self) -> None:
+        """After the epochs of the head alone, train all that is not frozen in the network itself.
+
+        Keras reads what is frozen when it compiles; the optimizer begins anew.
+        """
+        with self.spread():
+            for layer, trainable, weights in self.free:
+                layer.trainable = trainable
+                for weight, free in zip(layer._trainable_variables, weights, strict=True):
+                    weight.trainable = free
+            self._compile()
+        self.only_head = False
 
     def _start(self):
         """Return the network that all processes start with, that of process 0."""
@@ -105,6 +130,8 @@ class Job:
         self.record, self.folder, self.history = record, folder, record["history"]
         self.kept = record.setdefault("checkpoints", {"best": [], "last_epoch": []})
         done = len(self.history["loss"])
+        if self.only_head and done > self.recipe.head_epochs:
+            self.thaw()
         if done:
             self._restore(done)
         self._save_progress()  # From here on, the folder can be told from others.
@@ -156,13 +183,15 @@ class Job:
                 "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
             ) from None
         self.record["stopped"] = stopped
-        warnings.warn(f"{stopped}. The weights kept are the best before that.", stacklevel=5)
+        warnings.warn(f"{stopped}. The weights kept are the best before that.", stacklevel=6)
 
     def _fit_phases(self, epochs, callbacks):
         for first, last in phases(self.recipe, *epochs):
             if first > epochs[0] and self.recipe.ema is not None:
                 # At its end, Keras' fit has put the averages in the place of the weights.
                 self._restore(first)
+            if self.only_head and first >= self.recipe.head_epochs:
+                self.thaw()
             self._fit_phase(first, last, callbacks)
             if self.trained.stop_training:  # Keras' next fit would forget it.
                 break
@@ -193,7 +222,7 @@ class Job:
         return copy
 
     def _fit_phase(self, first, last, callbacks):
-        """Fit the epochs of one image size."""
+        """Fit the epochs of one image size, and in which the same is trained."""
         split = resized(self.data.train, self.recipe.size(first))
         batches = self.batches(split, seed=self.record["seed"], epoch=first)
         validation = self.validation(self.data.validation)
@@ -262,12 +291,11 @@ class Job:
             else keras.callbacks.LearningRateScheduler(recipe.learning_rate)
         )
         averaged = keras.callbacks.SwapEMAWeights() if recipe.ema is not None else None
-        accuracies = self.history["val_accuracy"]
         chosen = [
             rate,
             ours.Seeds(self.record["seed"]),
             keras.callbacks.TerminateOnNaN(raise_error=True),  # Before anything is saved.
-            ours.Best(self.folder / BEST, accuracies, self.kept["best"], averaged),
+            ours.Best(self.folder / BEST, self.history, self.kept["best"], averaged),
             ours.Recorder(self.history),
             *([averaged] if averaged else []),
         ]
@@ -282,7 +310,7 @@ class Job:
         return chosen
 
     def _save_progress(self):
-        records.save(self.record, (self.folder / PROGRESS).parent)
+        files.save(self.record, (self.folder / PROGRESS).parent)
 
     def finish(self) -> None:
         """Measure and save what was learnt; the best weights stay in the final model."""
@@ -297,10 +325,10 @@ class Job:
         self.record["finished"] = now()
         self.record["results"] = self._results()
         del self.record["checkpoints"]  # It says what a resumed run goes on from, not what was.
-        file = ours.InMemory(self.folder / records.MODEL)
+        file = ours.InMemory(self.folder / files.MODEL)
         self.final.save(file)
-        records.write(file.path, file.getbuffer())
-        records.save(self.record, self.folder)
+        files.write(file.path, cards.added(file.getvalue(), cards.of(self.record)))
+        files.save(self.record, self.folder)
         finished = "stopped" not in self.record and len(self.history["loss"]) == self.recipe.epochs
         if finished:  # There is nothing to go on with.
             shutil.rmtree(self.folder / BACKUP, ignore_errors=True)
@@ -312,7 +340,7 @@ class Job:
         if "stopped" not in self.record:
             found = self._tested(last, test)
             results["test_accuracy_last"] = accuracy(found, test)
-        best = best_epoch(self.history)
+        best = self.kept["best"][-1][0] if self.kept["best"] else None
         if best is not None:
             weights = self._best_weights()
         if found is None or not equal(weights, last):
@@ -327,17 +355,39 @@ class Job:
             views = views_of(test.images, self.recipe.views)
             found = sum(probabilities(self.final, Split(view, test.labels)) for view in views)
             results["test_accuracy_views"] = accuracy(found, test)
-        return results | {"best_epoch": best, "chosen_on": "validation"}
+        results |= {"best_epoch": best, "chosen_on": "validation"}
+        return results | {"baselines": baselines(self.data)}
 
     def _best_weights(self):
-        model = self.trained if hosts.processes() == 1 else self._copy_here()
-        model.load_weights(self.folder / BEST)
-        return model.get_weights()
+        # Not the network that was trained: its optimizer may be another than that of then.
+        self.final.load_weights(self.folder / BEST)
+        return self.final.get_weights()
 
     def _tested(self, weights, split):
         """Return what the final model outputs with weights of the one that is trained."""
         self.final.set_weights(weights)
         return probabilities(self.final, split)
+
+
+def _layers_below(model):
+    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+
+
+def _free(model):
+    """Return what is needed to set again which layers, and weights in them, can be trained."""
+    layers = _layers_below(model)  # A layer comes before those inside it.
+    return [
+        (layer, layer.trainable, [weight.trainable for weight in layer._trainable_variables])
+        for layer in layers
+    ]
+
+
+def freeze_all_but_head(model: keras.Model) -> None:
+    """Freeze all layers of a model but those from the last one with weights on."""
+    head = head_of(model)
+    for layer in _layers_below(model):
+        if id(layer) not in head:
+            layer.trainable = False
 
 
 def _state(model):
@@ -351,17 +401,14 @@ def equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
     return all(map(np.array_equal, some, others))
 
 
-def best_epoch(history: dict[str, list]) -> int | None:
-    """Return which epoch, from 1, has the best validation accuracy; None before the first."""
-    accuracies = history["val_accuracy"]
-    return int(np.argmax(accuracies)) + 1 if accuracies else None
-
-
 def phases(recipe: "Recipe", first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) for each run of epochs with images of one size; at least one."""
+    """Yield (first, last) for each run of epochs in which sizes, and what is trained, stay alike.
+
+    At least one.
+    """
     start = first
     for epoch in range(first + 1, last):
-        if recipe.size(epoch) != recipe.size(start):
+        if recipe.size(epoch) != recipe.size(start) or epoch == recipe.head_epochs:
             yield start, epoch
             start = epoch
     yield start, last

@@ -1,7 +1,7 @@
 """The copy of a network that is trained: with its preprocessing inside, as the recipe says."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -30,18 +30,26 @@ SHIFT = 2.25
 PICTURES = 4  # of the training images, and as many grey ones, to try a model with
 
 
-def make_loss(recipe: "Recipe") -> str | Callable:
-    """Return the loss of a recipe, of labels that are whole numbers, as `compile` takes it."""
+def make_loss(recipe: "Recipe", weights: Sequence[float] | None = None) -> str | Callable:
+    """Return the loss of a recipe, of labels that are whole numbers, as `compile` takes it.
+
+    Args:
+        recipe: `resnet_lib.recipes.Recipe`.
+        weights: what the loss of a picture of each class counts; None: one. They are part of the
+            loss, and not of the batches, so that each way of running a step has them.
+    """
     share = recipe.label_smoothing
-    if not share:
+    if not share and weights is None:
         return "sparse_categorical_crossentropy"
+    weights = None if weights is None else np.array(weights, "float32")
 
-    def smoothed_crossentropy(labels, probabilities):
-        classes = probabilities.shape[-1]
-        labels = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), classes)
-        return keras.losses.categorical_crossentropy(labels, probabilities, label_smoothing=share)
+    def crossentropy(labels, probabilities):
+        labels = keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32")
+        whole = keras.ops.one_hot(labels, probabilities.shape[-1])
+        losses = keras.losses.categorical_crossentropy(whole, probabilities, label_smoothing=share)
+        return losses if weights is None else losses * keras.ops.take(weights, labels)
 
-    return smoothed_crossentropy
+    return crossentropy
 
 
 @contextmanager
@@ -68,6 +76,9 @@ def prepared(
 ) -> keras.Model:
     """Return a copy of `model` with the recipe's batch normalisation and weight decay.
 
+    What is frozen stays as it is: its batch normalisation has the epsilon that it was trained with,
+    and its kernels do not decay.
+
     Args:
         model: functional or sequential `keras.Model` with one input and one output.
         recipe: `resnet_lib.recipes.Recipe`. With a decay of its own, the model's regularizers go.
@@ -85,20 +96,21 @@ def prepared(
     Raises:
         ValueError: if the copy should take any size and `model` cannot.
     """
-    exact = _from_last_weights(model)
+    exact = head_of(model)
 
     def changed(layer, config):
         config = _in_float32(layer, config)
         own = all(is_keras(type(part)) for part in layer._flatten_layers())
         if config.get("dtype") == "float32" and own and id(layer) not in exact:
             config["dtype"] = precision
-        if isinstance(layer, keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             wanted = {"momentum": recipe.bn_momentum, "epsilon": recipe.bn_epsilon}
             config |= {name: value for name, value in wanted.items() if value is not None}
             if synchronized and keras.backend.backend() == "tensorflow":
                 config["synchronized"] = True
         if recipe.weight_decay is not None:
-            factor = None if _keeps_length(layer, recipe) else recipe.weight_decay.l2
+            stays = not layer.trainable or _keeps_length(layer, recipe)
+            factor = None if stays else recipe.weight_decay.l2
             l2 = keras.regularizers.L2(factor) if factor else None
             config |= {name: l2 if name in KERNELS else None for name in REGULARIZERS & set(config)}
         return config
@@ -123,7 +135,7 @@ def _in_float32(layer, config):
     return config
 
 
-def _from_last_weights(model):
+def head_of(model: keras.Model) -> set[int]:
     """Return the ids of the last layer with weights, of what is in it, and of all layers after."""
     layers = list(layers_of(model))
     last = max((place for place, layer in enumerate(layers) if layer.weights), default=0)
@@ -145,6 +157,7 @@ def with_preprocessing(
         images: uint8 array (n, height, width, channels), the training images.
         normalize: "image": the mean training image is subtracted; "channel": the mean of each
             channel is, and the rest divided by the channel's standard deviation; None: neither.
+            "inside": nothing is done, for `model` takes 0-255 itself.
         any_size: whether the copy takes images of any height and width.
         changed: what else is other in the copy; see `copied`.
 
@@ -169,6 +182,8 @@ def with_preprocessing(
 
 def preprocessing(images: np.ndarray, normalize: str | None) -> Callable:
     """Return the function that scales and normalizes 0-255 images: see `with_preprocessing`."""
+    if normalize == "inside":
+        return lambda pixels: pixels
     scale = keras.layers.Rescaling(1 / 255, name="scale", dtype="float32")
     if normalize is None:
         return scale
@@ -264,7 +279,9 @@ def whitening(prepare: Callable, images: np.ndarray, size: tuple[int, int]) -> n
 def _whitenable(model):
     """Return the first layer of a model, if it can whiten patches."""
     first = next((each for each in _operations(model) if _has_weights(each)), None)
-    if isinstance(first, keras.layers.Conv2D) and first is next(iter(_operations(model))):
+    if first is not None and not first.trainable:
+        received = f"{first.name}, which is frozen, at its beginning"
+    elif isinstance(first, keras.layers.Conv2D) and first is next(iter(_operations(model))):
         wanted = 2 * math.prod(first.kernel.shape[:3])
         if first.filters == wanted and first.groups == 1:
             return first
@@ -295,7 +312,23 @@ def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
     if recipe.whiten:
         _whitenable(model)
     images = data.train.images
-    fed = preprocessing(images[:: math.ceil(len(images) / 1000)], recipe.normalize)(_shown(images))
+    shown = _shown(images)
+    fed = preprocessing(images[:: math.ceil(len(images) / 1000)], recipe.normalize)(shown)
+    first, results = _first_seen(model, fed)
+    _check_probabilities(model, results)
+    if recipe.normalize == "inside":
+        _check_inside(model, first, _mean_and_spread(fed))
+        return
+    _check_pixels(model, first, _mean_and_spread(fed), recipe)
+    if taken := set(LAYERS[1:]) & {layer.name for layer in model.layers}:
+        raise ValueError(
+            "Expected a model without layers of the names that `train` gives to those that it "
+            f"adds. Received: {model.name} with {', '.join(sorted(taken))}: call them otherwise"
+        )
+
+
+def _first_seen(model, fed):
+    """Return what the first layers with weights see, a list of (name, what), and two outputs."""
     probe = copied(model, _in_float32, keras.Input(fed.shape[1:], dtype="float32"))
     noted = _noting(probe)
     results = [keras.ops.convert_to_numpy(probe(fed, training=False))]
@@ -303,19 +336,39 @@ def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
     noted.clear()
     _disturb(probe)
     results.append(keras.ops.convert_to_numpy(probe(fed, training=False)))
-    _check_probabilities(model, results)
     # What other weights leave as it was comes before all weights.
+    pairs = zip(noted, before, strict=True)
     first = [
         (name, seen)
-        for (name, seen), (_, then) in zip(noted, before, strict=True)
+        for (name, seen), (_, then) in pairs
         if np.array_equal(seen, then, equal_nan=True)
     ]
-    _check_pixels(model, first, _mean_and_spread(fed), recipe)
-    if taken := set(LAYERS[1:]) & {layer.name for layer in model.layers}:
-        raise ValueError(
-            "Expected a model without layers of the names that `train` gives to those that it "
-            f"adds. Received: {model.name} with {', '.join(sorted(taken))}: call them otherwise"
-        )
+    return first, results
+
+
+def sees_pixels(model: keras.Model, images: np.ndarray) -> str | None:
+    """Return the name of a layer with weights that sees pixels of 0-255 as they are; None: none.
+
+    A model without such a layer has preprocessing of its own. One that begins with a normalisation
+    that has weights has it, too.
+
+    Args:
+        model: functional or sequential `keras.Model` with one input and one output.
+        images: uint8 array (n, height, width, channels).
+    """
+    shown = _shown(images)
+    return _raw(model, _first_seen(checked(model), shown)[0], _mean_and_spread(shown))
+
+
+def _raw(model, first, fed):
+    norms = keras.layers.BatchNormalization, keras.layers.LayerNormalization
+    kinds = {layer.name: type(layer) for layer in model._flatten_layers()}
+    for name, (_, greys) in first:
+        # Zeros around pictures take something off both; what takes the mean off leaves less of it.
+        raw = all(0.4 * then < now < 1.5 * then for now, then in zip(greys, fed[1], strict=True))
+        if raw and not issubclass(kinds.get(name, keras.Layer), norms):
+            return name
+    return None
 
 
 def _check_ends(model):
@@ -423,8 +476,19 @@ def _check_pixels(model, first, fed, recipe):
                 "Expected a model without preprocessing of its own: it takes pictures scaled to "
                 f"0-1, and `train` adds the rest, recipe.normalize={recipe.normalize!r}. "
                 f"Received: {model.name}, in which {', '.join(in_front)}{hint} make "
-                f"{_told(seen[0])} of pixels with {_told(fed[0])}"
+                f"{_told(seen[0])} of pixels with {_told(fed[0])}. If it takes pixels of 0-255 and "
+                'has all it needs inside, replace(recipe, normalize="inside") leaves them to it; '
+                "rl.finetune does so with a trained network"
             )
+
+
+def _check_inside(model, first, fed):
+    if raw := _raw(model, first, fed):
+        raise ValueError(
+            'Expected a model with its preprocessing inside, for normalize="inside" leaves pixels '
+            f"of 0-255 to it. Received: {model.name}, in which {raw} sees them as they are; with "
+            "rl.finetune, preprocessing= says what the base was trained with"
+        )
 
 
 def _far(seen, fed):

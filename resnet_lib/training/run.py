@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,14 +26,14 @@ from . import callbacks as ours
 from . import devices as spreading
 from . import hosts
 from .architecture import architecture
-from .fit import BACKUP, BEST, PROGRESS, Job, best_epoch, check_tensorboard, now
+from .classes import class_weights, nothing_learnt
+from .fit import BACKUP, BEST, PROGRESS, Job, check_tensorboard, now
 from .machine import Execution, best_execution, environment, make_deterministic
 from .network import check_model, float32
 
 GO_ON = "Go on from there with resume=True (--resume)."
 
 
-@float32()
 def train(
     model: keras.Model,
     data: Dataset,
@@ -50,6 +50,7 @@ def train(
     progress: bool = True,
     tensorboard: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    class_weight: str | Mapping | None = None,
     notes: dict[str, Any] | None = None,
 ) -> records.Run:
     """Train a copy of `model`. `model` itself stays untrained: the trained network is `run.model`.
@@ -60,7 +61,10 @@ def train(
 
     Args:
         model: a Keras model that takes images as `data` has them, scaled to 0-1 and normalized as
-            the recipe says, and returns a softmax. It stays as it is.
+            the recipe says, and returns a softmax. It stays as it is. What is frozen in it, layers
+            or models with trainable=False, stays frozen: weights, and the statistics of batch
+            normalisation, are the same to the bit in the end. One that takes 0-255, and has its
+            preprocessing inside, goes with a recipe of normalize="inside".
         data: `resnet_lib.datasets.Dataset`.
         recipe: `resnet_lib.recipes.Recipe`; 15 epochs of `recipes.ONE_CYCLE` by default.
         out: folder for the run; it must not exist, or `resume` must be set. None: nothing is kept
@@ -86,6 +90,10 @@ def train(
             and of what it is resumed from. Each size of `recipe.sizes` is a `fit` of its own, at
             whose beginning callbacks such as EarlyStopping count anew. The recipe sets the
             learning rate: a callback whose rate it would overwrite is refused.
+        class_weight: what a picture of each class counts in the loss: "balanced", in inverse
+            proportion to how many training pictures the class has; or a dict, a class's name or
+            number -> weight, others have 1. The losses in the record, the validation's too, are
+            then weighted so; accuracies are not. None: all count alike.
         notes: dict that goes into the record as it is, such as {"form": "standard"}.
 
     Returns:
@@ -110,6 +118,38 @@ def train(
         OSError: if the disk is full; the last finished epoch stays, to be resumed. If a file to
             go on from is damaged, and there is none before it.
     """
+    options = dict(out=out, resume=resume, epochs=epochs, batch_size=batch_size, seed=seed)
+    options |= dict(deterministic=deterministic, execution=execution, devices=devices)
+    options |= dict(progress=progress, tensorboard=tensorboard, callbacks=callbacks)
+    return carried_out(model, data, recipe, class_weight=class_weight, notes=notes, **options)
+
+
+@float32()
+def carried_out(
+    model: keras.Model,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    out: Path | str | None,
+    resume: bool,
+    epochs: int | None,
+    batch_size: int | None,
+    seed: int,
+    deterministic: bool,
+    execution: Execution | None,
+    devices: int | str | None,
+    progress: bool,
+    tensorboard: bool,
+    callbacks: Iterable[keras.callbacks.Callback],
+    class_weight: str | Mapping | None,
+    notes: dict[str, Any] | None,
+    base: dict[str, Any] | None = None,
+) -> records.Run:
+    """Do what `train` says; `base`, what the network began with, goes into the record.
+
+    Raises:
+        Exception: see `train`.
+    """
     # What can be refused is refused here, before a folder is made and before the first step.
     if not isinstance(recipe, Recipe):
         raise ValueError(
@@ -123,6 +163,7 @@ def train(
         raise ValueError(
             f"Expected `data` to be a resnet_lib.datasets.Dataset. Received: {data!r:.80}"
         )
+    weights = class_weights(class_weight, data)
     check_model(model, data, recipe)
     callbacks = _checked_callbacks(callbacks, recipe)
     out = None if out is None else checks.path("out", out)
@@ -136,13 +177,15 @@ def train(
         "batch_size": recipe.batch_size,
         "seed": seed,
         "deterministic": deterministic,
+        "class_weight": weights and dict(zip(data.class_names, weights, strict=True)),
+        "base": base,
         "notes": notes or {},
         "history": {name: [] for name in ours.Recorder.NAMES},
     }
     _check_notes(record)
-    for what in ("model", "recipe", "dataset", "execution", "epochs", "seed", "deterministic"):
+    for what in _ALIKE:
         hosts.agree(what, record[what])
-    job = Job(model, data, recipe, execution)
+    job = Job(model, data, recipe, execution, weights)
     with ExitStack() as stack:
         place, record = hosts.first_only(lambda: _begun(stack, out, resume, record))
         kept = None if out is None else Path(place)
@@ -167,7 +210,17 @@ def train(
     asked = record.get("stopped", "").startswith(("by hand", "by SIGTERM"))
     if kept is not None and asked and hosts.is_first():
         print(f"{kept} holds what was learnt. {GO_ON}", file=sys.stderr)
+    _warn_of_nothing(record)
     return records.Run(record, kept, job.final)
+
+
+def _warn_of_nothing(record):
+    """Say where a whole run, one that was not ended before, has learnt nothing."""
+    whole = "stopped" not in record and len(record["history"]["loss"]) == record["recipe"]["epochs"]
+    if whole and hosts.is_first():
+        told = nothing_learnt(record, tuned=record["base"] is not None)
+        if told:
+            warnings.warn(told, stacklevel=5)
 
 
 def _begun(stack, out, resume, record):
@@ -328,6 +381,10 @@ def _lock(place, folder):
         pass  # There are file systems without locks.
 
 
+# What all processes must have alike.
+_ALIKE = ("model", "recipe", "dataset", "execution", "epochs", "seed", "deterministic")
+_ALIKE += ("class_weight", "base")
+
 # What may differ between a run and its continuation: the rest decides what is computed.
 _MAY_DIFFER = {"epochs", "environment", "started", "notes", "history", "execution"}
 
@@ -356,6 +413,8 @@ def _resumed(record, folder):
 def _check_same(before, record, folder):
     """Refuse to go on with a run that was started in another way, and say what differs."""
     try:
+        # A record of before says nothing of what came later, and means none of it.
+        before = {"class_weight": None, "base": None} | before
         before = before | {"recipe": Recipe.from_dict(before["recipe"]).as_dict()}
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -398,9 +457,11 @@ def _last_whole(before, folder):
     for epochs, path in ours.backups(folder / BACKUP):
         if not 0 < epochs <= len(history["loss"]):
             continue  # It is none of this run's.
-        best = best_epoch({"val_accuracy": history["val_accuracy"][:epochs]})
-        if kept is None:  # Version 0.1.0 did not say what it had written.
+        if kept is None:  # Version 0.1.0 did not say what it had written, and took the first best.
+            accuracies = history["val_accuracy"][:epochs]
+            best = accuracies.index(max(accuracies)) + 1
             kept = _kept_before(epochs, path, best, folder / BEST)
+        best = max((epoch for epoch, _ in kept["best"] if epoch <= epochs), default=None)
         if dict(kept["last_epoch"]).get(epochs) != ours.sha256(path.read_bytes()):
             bad = bad or path
         elif not ours.find_best(folder / BEST, dict(kept["best"]).get(best)):
