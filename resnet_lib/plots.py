@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 from matplotlib.patches import Polygon
-from numpy.typing import ArrayLike
 
 from . import diagrams, graphs
+from .certainty import familiarity as familiarity
+from .certainty import reliability as reliability
 from .figures import (
     COLOURS,
     LINES,
@@ -32,6 +33,9 @@ from .figures import STYLE as STYLE
 from .figures import progress as progress
 from .inspection import Signal
 from .inspection import feature_maps as stage_maps
+from .verdicts import confusion as confusion
+from .verdicts import maps as maps
+from .verdicts import mistakes as mistakes
 
 
 @styled
@@ -230,8 +234,8 @@ def feature_maps(
     )
     lefts = _lefts([maps for _, maps in several], tallest, shorten)
     note = "" if shorten == 1 else f", channels shortened {shorten} times"
-    for ax, (title, maps) in zip(axes[:, 0], several, strict=True):
-        _draw_boxes(ax, maps, lefts, tallest, shorten)
+    for ax, (title, stages) in zip(axes[:, 0], several, strict=True):
+        _draw_boxes(ax, stages, lefts, tallest, shorten)
         told = f"{title}: feature maps (height x width x channels){note}"
         ax.set_title(plain(told), fontsize=10)
     return fig
@@ -450,52 +454,6 @@ def _ends_told(title, series, devices):
     tops = {label: int(np.argmax(values)) for label, values in series.items()}
     told = [f"{label} {series[label][i]:.3g} times with {devices[i]}" for label, i in tops.items()]
     return f"{title}: at most {listed(told)}."
-
-
-@styled
-def confusion(counts: ArrayLike, class_names: Sequence[str], *, title: str = "") -> Figure:
-    """Draw which class was taken for which.
-
-    Args:
-        counts: square array of counts: a row for each true class, a column for each answer, such
-            as `run.record["results"]["test_confusion"]`.
-        class_names: a name for each.
-        title: a line over the figure.
-
-    Returns:
-        Figure. A square is the darker, the larger its share of its row is.
-
-    Raises:
-        ValueError: if there are not as many names as rows and columns.
-    """
-    counts = np.asarray(counts)
-    number = len(counts)
-    if counts.shape != (number, number) or len(class_names) != number:
-        raise ValueError(
-            f"Expected as many rows and columns as class names, {len(class_names)}. "
-            f"Received: counts of shape {counts.shape}"
-        )
-    right = int(np.trace(counts))
-    fig, ax = figure(
-        f"A confusion matrix of {number} classes: {right} of {counts.sum()} pictures are on the "
-        "diagonal, where true class and answer agree.",
-        size=(1.6 + 0.45 * number, 1 + 0.4 * number),
-    )
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for row, column in np.argwhere(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        where = dict(ha="center", va="center", fontsize=8)
-        ax.text(column, row, counts[row, column], color=colour, **where)
-    slant = dict(rotation=45, ha="right", rotation_mode="anchor") if number > 6 else {}
-    names = [plain(name) for name in class_names]
-    ax.set_xticks(range(number), names, **slant)
-    ax.set_yticks(range(number), names)
-    ax.grid(False)
-    ax.set_xlabel("answer")
-    ax.set_ylabel("true class")
-    ax.set_title(plain(title), fontsize=10)
-    return fig
 
 
 @styled

@@ -92,8 +92,9 @@ FLOORS = (
     ("runtime", "checks", "paper", "figures", "labels", "files", "cards", "tables"),
     ("blocks", "schedules", "augment", "inspection", "prediction", "calibration", "certainty"),
     ("cifar", "fast", "imagenet", "datasets", "graphs", "diagrams", "replay"),
-    ("models", "recipes", "records", "plots"),
+    ("models", "recipes", "records", "plots", "verdicts"),
     ("zoo", "bases", "training", "finetuning", "exercises", "explorers", "explain"),
+    ("commands",),
     ("__main__",),
 )
 
