@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 
 from . import checks, runtime
+from .commands import add as add_commands
 
 # As Python spells what JSON spells otherwise.
 PYTHONS = {"True": True, "False": False, "None": None}
@@ -175,6 +176,7 @@ def _parser():
     one.add_argument(
         "--forget", action="store_true", help="begin anew; the old file gets another name"
     )
+    add_commands(commands)
     return parser
 
 

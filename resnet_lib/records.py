@@ -1,34 +1,46 @@
 """A run as JSON: written whole, checked when it is read, compared."""
 
-import hashlib
 import json
-import os
 import re
 import warnings
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import checks
+from . import cards, checks, tables
+from .files import CHECKPOINTS as CHECKPOINTS
+from .files import FORMAT as FORMAT
+from .files import MODEL as MODEL
+from .files import RECORD as RECORD
+from .files import digest
+from .files import is_part as is_part
+from .files import is_whole as is_whole
+from .files import save as save
+from .files import write as write
 from .paper import EXAMPLE_ACCURACY
 
-RECORD = "record.json"
-MODEL = "model.keras"
-CHECKPOINTS = "checkpoints"
-FORMAT = 1
+if TYPE_CHECKING:
+    from .calibration import Calibration
+    from .prediction import Evaluation, Predictions
+
 RECORDED = Path(__file__).parent / "recorded"
+_MEND = "put it back, or train again into a new folder"
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
-    """A training run: its record and, right after training, its model.
+    """A training run: its record, and its trained network, to be asked about pictures.
+
+    >>> run = rl.load("runs/first")
+    >>> run.predict("cat.jpg")
+    >>> run.evaluate("pictures/test")
 
     Attributes:
         record: what record.json holds: "model", "recipe", "dataset", "history", "results", …
         folder: the run's folder, a Path; None if nothing was kept on disk.
-        model: the trained `keras.Model`, images of 0-255 in, probabilities out; None in a run
-            that was loaded (see `load_model`).
+        model: the trained `keras.Model`, images of 0-255 in, probabilities out. The model that was
+            given to `train` is another and stays untrained. In a run that was loaded it is None
+            until it is needed (see `load_model`).
         model_file: name of the trained model's file in the folder.
     """
 
@@ -36,6 +48,9 @@ class Run:
     folder: Path | None = None
     model: Any = None
     model_file: str = MODEL
+    # What `calibrate` has found and no file holds; the network as it is asked.
+    _found: dict = field(default_factory=dict, init=False, compare=False)
+    _scorer: Any = field(default=None, init=False, compare=False)
 
     @property
     def history(self) -> dict[str, list]:
@@ -49,9 +64,9 @@ class Run:
     @property
     def best_accuracy(self) -> float:
         """The best validation accuracy, from 0 to 1; 0 before the first epoch."""
-        return max(
-            (value for value in self.history["val_accuracy"] if value is not None), default=0
-        )
+        numbers = [value for value in self.history["val_accuracy"] if value is not None]
+        told = None if numbers else self.record.get("results", {}).get("val_accuracy_best")
+        return max(numbers, default=told or 0)
 
     @property
     def source(self) -> str:
@@ -74,17 +89,13 @@ class Run:
                 "Nothing was kept of this run, which was trained without `out`: use `run.model`."
             )
         path = Path(self.folder) / self.model_file
-        mend = "put it back, or train again into a new folder"
         if not path.is_file():
             raise FileNotFoundError(
                 f"Expected the run's model, {self.model_file}, beside its record in {self.folder}. "
-                f"Found no such file: {mend}."
+                f"Found no such file: {_MEND}."
             )
         if not is_whole(path):
-            raise ValueError(
-                "Expected the run's model as it was written. "
-                f"Received: {path}, which is damaged: {mend}."
-            )
+            raise self._damaged(path)
         allow_depth()
         model = keras.saving.load_model(path)
         if keras.backend.backend() == "tensorflow":
@@ -92,8 +103,170 @@ class Run:
             model.jit_compile = False
         return model
 
-    def __str__(self):
-        parts = [f"{self.record['model']['name']} on {self.source}"]
+    @staticmethod
+    def _damaged(path):
+        return ValueError(
+            "Expected the run's model as it was written. "
+            f"Received: {path}, which is damaged: {_MEND}."
+        )
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What there is to know of the trained network, as `model.keras` holds it: see `cards`."""
+        kept = None if self.folder is None else cards.read(self.folder / self.model_file)
+        return (kept or cards.of(self.record)) | self._found
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the network's outputs."""
+        return tuple(self._whole_card()["classes"])
+
+    def _whole_card(self):
+        card = self.card
+        if card["classes"] is None or card["input_shape"] is None:
+            raise ValueError(
+                "Expected a run whose record names its classes and the shape of its images. "
+                f"Received: {self.folder}, whose record does not"
+            )
+        return card
+
+    def predict(self, pictures: Any, *, top: int = 3) -> "Predictions":
+        """Say what is on pictures.
+
+        >>> run.predict("cat.jpg")
+        >>> [found.name for found in run.predict(["a.jpg", "b.png"])]
+
+        Files are read as `image_folder` reads them: turned as EXIF says, the middle of the longer
+        side kept, transparency laid on white; of 16-bit greyscale, all files of a call are read
+        alike. Arrays of another size than the network's are cut and resized in the same way.
+
+        Args:
+            pictures: the path of a picture, or of a folder, with what is below it; an open file;
+                a list of these. Or one picture as an array (height, width, channels), several as
+                (n, height, width, channels), a Split, or a list of arrays of any sizes: numbers
+                from 0 to 255, as uint8 or float, not scaled.
+            top: how many classes are named of each.
+
+        Returns:
+            Predictions, one a picture in order, that prints as a table. A file that cannot be read
+            has its place in it, with the error. After `calibrate`, probabilities are those of the
+            temperature, and the answer may be "none of these".
+
+        Raises:
+            FileNotFoundError: one path where nothing is, or the network's file is gone.
+            ValueError: nothing can be read; an array is no pictures of 0-255, or scaled; `top` is
+                no whole number of at least 1.
+        """
+        from . import prediction
+        from .datasets import images
+
+        card = self._whole_card()
+        found = prediction.read(pictures, card["input_shape"], images)
+        return prediction.predict(self._asked(), card, found, top)
+
+    def evaluate(self, data: Any) -> "Evaluation":
+        """Say how often the network is right on new pictures whose classes are known.
+
+        Args:
+            data: a folder that holds a folder of pictures for each class, matched by name to the
+                network's classes, some of which may be missing; or a `resnet_lib.datasets.Dataset`,
+                whose test part is taken; or a Split, whose labels are the network's.
+
+        Returns:
+            Evaluation: accuracy, recall of each class, confusion; it prints as a table.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            ValueError: if there are pictures of a class that the network does not have.
+        """
+        from . import prediction
+        from .datasets import images
+
+        return prediction.evaluate(self._asked(), self._whole_card(), data, images)
+
+    def calibrate(
+        self, data: Any, *, others: Any = None, score: str = "energy", keep: float = 0.95
+    ) -> "Calibration":
+        """Find what makes probabilities honest, and when a picture is "none of these".
+
+        The temperature (Guo et al. 2017) and the threshold (energy: Liu et al. 2020) are kept in
+        the card in model.keras, and `predict` uses them from then on. A network that comes with the
+        library stays as it is: for these, the run alone has them.
+
+        Args:
+            data: as in `evaluate`, pictures that the network was not trained on; of a Dataset, both
+                are found on its validation part and tried on its test part.
+            others: pictures of none of the network's classes, as in `predict`, to see how well
+                they are told apart; they do not change the threshold.
+            score: "energy", or "probability", the largest one, which is the baseline of Hendrycks
+                and Gimpel 2017.
+            keep: which share of the pictures of `data` the threshold keeps, between 0 and 1. The
+                rest, and pictures of others above the threshold, are mistaken.
+
+        Returns:
+            Calibration, which prints what was found; `plots.reliability` and `plots.familiarity`
+            draw it.
+
+        Raises:
+            FileNotFoundError, ValueError: as in `evaluate`; if `keep` or `score` is none.
+            OSError: if model.keras cannot be written.
+        """
+        from . import calibration, prediction
+        from .datasets import images
+
+        scorer, card = self._asked(), self._whole_card()
+        if score == "energy" and not scorer.has_logits:
+            raise ValueError(
+                "Expected a network that ends in a softmax, for its energy. Received: "
+                f"{scorer.model.name}, in which none is found: try score='probability'"
+            )
+
+        def scored(part):
+            _, pictures, labels = prediction.labelled(data, card, images, part)
+            rows = pictures.readable()
+            scores = prediction.checked_scores(scorer, card, pictures.pixels[rows])
+            return calibration.Scored(
+                scores, labels[rows], prediction.familiarities(scorer, scores)
+            )
+
+        fitted = scored("validation")
+        measured = scored("test") if hasattr(data, "class_names") else None
+        if others is not None:
+            read = prediction.read(others, card["input_shape"], images)
+            scores = scorer(read.pixels[read.readable()])
+            others = prediction.familiarities(scorer, scores)
+        found = calibration.calibrate(fitted, measured, others, score=score, keep=keep)
+        found.saved = self._keep(found.settings())
+        return found
+
+    def _keep(self, found):
+        """Write what was found into the card of the network's file; return its name, if there."""
+        path = None if self.folder is None else self.folder / self.model_file
+        if path is None or path.parent.resolve() == RECORDED.resolve() or not path.is_file():
+            self._found = found
+            return None
+        if not is_whole(path):
+            raise self._damaged(path)
+        write(path, cards.added(path.read_bytes(), self.card | found))
+        return path.name
+
+    def _asked(self):
+        """Return the network as it is asked for its scores; it is loaded if need be."""
+        from .prediction import Scorer
+
+        if self.model is None:
+            self.model = self.load_model()
+        if self._scorer is None or self._scorer.model is not self.model:
+            self._scorer = Scorer(self.model)
+        return self._scorer
+
+    @property
+    def summary(self) -> str:
+        """What was trained and how well it went, in one line."""
+        return "; ".join([self._title(), *self._results()])
+
+    def _results(self):
+        parts = []
         if "stopped" in self.record:
             parts.append(f"stopped: {self.record['stopped']}")
         if self.history["loss"]:
@@ -104,7 +277,7 @@ class Run:
             )
         results = self.record.get("results")
         if results is None:
-            return "; ".join([*parts, "not finished"])
+            return [*parts, "not finished"]
         if "test_accuracy_last" in results:
             parts.append(f"test accuracy {results['test_accuracy_last']:.1%}")
         best = results.get("best_epoch")
@@ -115,69 +288,69 @@ class Run:
         if "test_accuracy_views" in results:
             views = self.record["recipe"]["views"]
             parts.append(f"from {views} views {results['test_accuracy_views']:.1%}")
-        return "; ".join(parts)
+        return parts
+
+    def _told(self):
+        """Return what `print` shows: pairs of a word and what it is about."""
+        card = self.card
+        shape, names = card["input_shape"] or [], card["classes"]
+        sizes = "{:,} pictures; {:,} for validation, {:,} to test".format(*card["sizes"])
+        if names is None:
+            classes = "not in the record"
+        else:
+            classes = f"{len(names):,}: {checks.ten_of(names)}"
+        place = "run.model" if self.model is not None else "run.load_model()"
+        return [
+            (
+                "network",
+                f"{place}, {card['parameters'] or 0:,} trained parameters; the model given to "
+                "`train` stays untrained",
+            ),
+            ("takes", f"{'x'.join(map(str, shape))}, {card['pixels']}"),
+            ("classes", classes),
+            ("trained", f"on {sizes}"),
+            ("recipe", f"{card['recipe']}, {card['epochs'][1]} epochs, seed {card['seed']}"),
+            ("result", "; ".join(self._results())),
+            ("certainty", _certainty(card)),
+            ("kept in", self._place()),
+            ("use", 'run.predict("picture.jpg"), run.evaluate("folder of class folders")'),
+        ]
+
+    def _place(self):
+        if self.folder is None:
+            return "memory alone, for it was trained without `out`"
+        return f"{self.folder.resolve().name}: {self.model_file}"
+
+    def __repr__(self):
+        return f"{self._title()}\n{tables.text(self._told())}"
+
+    def _title(self):
+        return f"{self.record['model']['name']} on {self.source}"
+
+    def _repr_html_(self):
+        return tables.html(self._told(), title=self._title())
+
+
+def _certainty(card):
+    if card["temperature"] is None:
+        return "not calibrated, and names one of its classes for any picture: run.calibrate(data)"
+    told = f"temperature {card['temperature']:.3g}"
+    if card["threshold"] is not None:
+        score = cards.SCORES[card["score"]]
+        told += f'; "none of these" where {score} is below {card["threshold"]:.3g}'
+    return told
 
 
 def _text(number, form):
     return _NONE if number is None else format(number, form)
 
 
-def is_whole(path: Path) -> bool:
-    """Say whether a .keras file is as it was written: its archive has a checksum of each part."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = {"config.json", "metadata.json", "model.weights.h5"}
-            return parts <= set(archive.namelist()) and archive.testzip() is None
-    except Exception:  # Damage shows in many ways: BadZipFile, EOFError, NotImplementedError, …
-        return False
-
-
-def save(record: dict, folder: Path | str) -> Path:
-    """Write record.json into a folder, whole or not at all.
-
-    Args:
-        record: dict that JSON can hold.
-        folder: an existing folder.
-
-    Returns:
-        Path of the file.
-    """
-    path = Path(folder) / RECORD
-    record = {"format": FORMAT, **record}
-    text = json.dumps(record | {"sha256": _digest(record)}, indent=1, allow_nan=False)
-    write(path, f"{text}\n".encode())
-    return path
-
-
-def is_part(path: Path) -> bool:
-    """Say whether a file is the beginning of a record, however short."""
-    begins, found = f'{{\n "format": {FORMAT},\n'.encode(), path.read_bytes()
-    return found.startswith(begins) or begins.startswith(found)
-
-
-def write(path: Path, content: bytes, before: Path | None = None) -> None:
-    """Write a file, which gets its name once its content is on the disk: a cut leaves either.
-
-    Args:
-        path: the file.
-        content: its content.
-        before: where a file that has the name already goes; None: it is overwritten.
-    """
-    part = path.with_suffix(".part")
-    with open(part, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if before is not None and path.is_file():
-        os.replace(path, before)
-    os.replace(part, path)
-
-
 def load(folder: Path | str) -> Run:
     """Load a run that was trained before.
 
     Args:
-        folder: the run's folder, or the JSON file with its record.
+        folder: the run's folder, the JSON file with its record, or the .keras file of its network,
+            which may have been taken elsewhere: then the record is what its card tells.
 
     Returns:
         Run, its model not loaded.
@@ -189,6 +362,8 @@ def load(folder: Path | str) -> Run:
             not know.
     """
     path = checks.path("folder", folder)
+    if path.suffix == Path(MODEL).suffix and path.is_file():
+        return _of_file(path)
     if path.is_dir() or path.suffix != ".json":
         path = path / RECORD
     if not path.is_file():
@@ -206,7 +381,7 @@ def load(folder: Path | str) -> Run:
             f"Expected a record of format {FORMAT}. Received: {path} of format {found!r}; "
             "a newer resnet_lib can read it."
         )
-    if record.pop("sha256", None) not in (None, _digest(record)):
+    if record.pop("sha256", None) not in (None, digest(record)):
         raise _refused(path, "is not as it was written")
     if fault := _fault(record):
         raise _refused(path, fault)
@@ -214,17 +389,31 @@ def load(folder: Path | str) -> Run:
     return Run(record, path.parent, model_file=model_file)
 
 
+def _of_file(path):
+    """Return the run of a .keras file: with its record, if that is beside it, else by its card."""
+    beside = path.with_name(RECORD) if path.name == MODEL else path.with_suffix(".json")
+    card = cards.read(path)
+    if card is None and not beside.is_file():
+        if not is_whole(path):
+            raise Run._damaged(path)
+        raise ValueError(
+            f"Expected a .keras file that `train` has saved, with its card, or {beside.name} "
+            f"beside it. Received: {path}, with neither; keras.saving.load_model loads it without "
+            "the names of its classes"
+        )
+    if beside.is_file():
+        run = load(beside)
+        mine = card and {name: card[name] for name in card if name not in cards.FOUND}
+        if card is None or mine.items() <= cards.of(run.record).items():
+            return run
+    return Run(cards.as_record(card), path.parent, model_file=path.name)
+
+
 def _refused(path, why):
     return ValueError(
         f"Expected the record of a run. Received: {path}, which {why}: put it back as it was, or "
         "train again into a new folder."
     )
-
-
-def _digest(record):
-    """Return the SHA-256 of what a record says, however it is written."""
-    told = json.loads(json.dumps(record))
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 _FIELDS = {

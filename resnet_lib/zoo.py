@@ -1,5 +1,6 @@
 """Networks that the project has trained: they come with the library, each beside its record."""
 
+from pathlib import Path
 from typing import Any
 
 from . import checks, records
@@ -31,29 +32,38 @@ def load_trained(name: str) -> Any:
 def card(name: str) -> str:
     """Return what there is to know of a trained network, as text of a few lines.
 
-    It is made from the network's record, `records.recorded()[name]`.
-
     Raises:
         ValueError: if there is none of that name.
     """
-    run = _run(name)
-    record, test = run.record, run.record["results"]["test_accuracy_best"]
-    recipe, dataset = record["recipe"], record["dataset"]
-    sizes = "{:,} training, {:,} validation and {:,} test images".format(*dataset["sizes"])
-    shape = "x".join(map(str, dataset["image_shape"]))
-    return "\n".join(
-        [
-            f"{name}: {record['model']['name']}, "
-            f"{record['model']['trainable_parameters']:,} trainable parameters",
-            f"images:   {shape}, values 0-255; the preprocessing is inside",
-            f"classes:  {', '.join(dataset['classes'])}",
-            f"trained:  on {run.source}; {sizes}",
-            f"recipe:   {recipe['name']}, {recipe['epochs']} epochs, seed {record['seed']}",
-            f"accuracy: validation {run.best_accuracy:.1%}, which the epoch was chosen on; "
-            f"test {test:.1%}",
-            "limits:   knows these classes and no others, and names one of them for any image;"
-            " not tried on images from elsewhere",
-        ]
+    return f"{name}: {_run(name)}"
+
+
+def load(path: Path | str) -> records.Run:
+    """Load a run, or a trained network on its own, to ask it about pictures.
+
+    >>> rl.load("runs/first").predict("cat.jpg")
+    >>> rl.load("model.keras").class_names
+
+    Args:
+        path: a run's folder, the JSON file with its record, a .keras file that `train` has saved,
+            wherever it is now, or one of `names()`, if there is nothing of that name here.
+
+    Returns:
+        `resnet_lib.records.Run`, its model not loaded before it is needed. Of a .keras file alone,
+        its record is what the card in the file tells: no history, and nothing of the machine.
+
+    Raises:
+        FileNotFoundError: if there is none of these.
+        ValueError: if the record or the card is damaged, or a .keras file has neither.
+    """
+    found = checks.path("path", path)
+    if found.exists() or found.suffix:
+        return records.load(found)
+    if str(path) in names():
+        return _run(str(path))
+    raise FileNotFoundError(
+        "Expected a run's folder, a .keras file, or a network that comes with the library: "
+        f"{', '.join(names())}. Received: {path}, which is none"
     )
 
 

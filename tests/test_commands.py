@@ -1,8 +1,13 @@
-"""The command line, started from a notebook: reported, killed, and gone on with."""
+"""The command line, started from a notebook; and its commands that ask a trained network."""
+
+import json
+import shutil
 
 import pytest
+from PIL import Image
 
 import resnet_lib as rl
+from resnet_lib.__main__ import main
 from resnet_lib.training import commands
 
 SMALL = "--dataset shapes --limit 200 --model resnet8v1 --recipe one-cycle --epochs 3"
@@ -56,3 +61,78 @@ def test_only_the_named_epoch_ends_it(printing, tmp_path, capsys):
 def test_an_epoch_that_is_none_is_refused(wrong, tmp_path):
     with pytest.raises(ValueError, match="Expected `kill_after`"):
         rl.training.run_command("", out=tmp_path / "run", kill_after=wrong)
+
+
+# Commands that ask a trained network
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with folders of drawn shapes, as the shipped network knows them."""
+    data = rl.datasets.shapes(train=10, validation=20, test=20)
+    for row, label in enumerate(data.test.labels):
+        folder = tmp_path / "pictures" / data.class_names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(data.test.images[row]).save(folder / f"{row}.png")
+    return tmp_path / "pictures"
+
+
+def test_a_picture_is_named(pictures, capsys):
+    hearts = sorted((pictures / "heart").iterdir())
+    assert main(["predict", "resnet20v1-shapes", *map(str, hearts), "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["picture", "answer", "probability", "then"]
+    assert [line.split()[:2] for line in lines[1:]] == [[str(path), "heart"] for path in hearts]
+    assert main(["predict", "resnet20v1-shapes", str(pictures / "heart"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["picture"] for each in found] == [path.name for path in hearts]
+    assert {each["name"] for each in found} == {"heart"}
+    assert [len(each["answers"]) for each in found] == [3] * len(hearts)
+
+
+def test_a_network_in_a_file_of_its_own(pictures, tmp_path, capsys):
+    shutil.copy(rl.records.RECORDED / "resnet20v1-shapes.keras", tmp_path / "sent.keras")
+    (path, *_) = sorted((pictures / "heart").iterdir())
+    assert main(["predict", str(tmp_path / "sent.keras"), str(path)]) == 0
+    assert "heart" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_said_by_the_exit_code(pictures, capsys):
+    (pictures / "star" / "bad.png").write_bytes(b"")
+    (pictures / "star" / "notes.txt").write_text("")
+    arguments = ["predict", "resnet20v1-shapes", str(pictures / "star"), "--json"]
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert [each["picture"] for each in json.loads(said.out) if each["error"]] == ["bad.png"]
+    assert said.err.startswith("resnet_lib: 1 files in ")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_folder_of_pictures_is_evaluated(pictures, capsys):
+    shutil.rmtree(pictures / "ring")
+    assert main(["evaluate", "resnet20v1-shapes", str(pictures), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["accuracy"] > 0.8
+    assert (found["pictures"], found["missing"]) == (18, ["ring"])
+    assert main(["evaluate", "resnet20v1-shapes", str(pictures)]) == 0
+    assert f"accuracy {found['accuracy']:.1%} of 18 pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["predict", "resnet20v1-shape", "a.png"], "resnet20v1-cifar10, resnet20v1-shapes"),
+        (["predict", "resnet20v1-shapes", "no.png"], "no.png"),
+        (["predict", "resnet20v1-shapes", "{pictures}", "--top", "0"], "Expected `top`"),
+        (["evaluate", "resnet20v1-shapes", "{pictures}/star"], "no such folder"),
+        (["evaluate", "resnet20v1-cifar10", "{pictures}"], "Received, in "),
+        (["evaluate", "none.keras", "{pictures}"], "none.keras"),
+    ],
+)
+def test_what_is_refused_is_one_line(arguments, told, pictures, capsys):
+    assert main([each.format(pictures=pictures) for each in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("resnet_lib: Expected ")
+    assert told in said.err
+    assert len(said.err.splitlines()) == 1

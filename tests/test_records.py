@@ -1,14 +1,16 @@
 """Records of runs."""
 
+import io
 import json
 import os
 import shutil
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
-from resnet_lib import records
+from resnet_lib import cards, records
 from resnet_lib.training.fit import PROGRESS
 
 
@@ -52,12 +54,13 @@ def test_a_run_that_did_not_finish_is_shown(unfinished):
     for path in (unfinished / "checkpoints", unfinished / PROGRESS):
         [shown] = records.runs_in(path).values()
         assert "results" not in shown.record
-        assert str(shown).endswith("; not finished")
-        assert f"epoch 2: loss {shown.history['loss'][-1]:.3f}" in str(shown)
+        assert shown.summary.endswith("; not finished")
+        assert f"epoch 2: loss {shown.history['loss'][-1]:.3f}" in shown.summary
         line = records.table({"mine": shown}).splitlines()[-1].split()
         assert (line[:2], line[4:]) == (["mine", "2/200"], ["–"] * 4)
     before_the_first = records.Run(shown.record | {"history": {n: [] for n in shown.history}})
-    assert str(before_the_first).endswith("; not finished")
+    assert before_the_first.summary.endswith("; not finished")
+    assert "not finished" in str(before_the_first)
     assert records.table({"mine": before_the_first}).split()[-5:] == ["–"] * 5
     with pytest.raises(FileNotFoundError, match="finished run"):
         records.load(unfinished)
@@ -81,6 +84,98 @@ def test_all_runs_below_a_folder(run, unfinished, tmp_path):
         assert str(top / "b") not in records.runs_in(top)
     with pytest.raises(ValueError, match="is none"):
         records.runs_in(top / "b")
+
+
+def test_a_run_is_shown_as_a_card_of_about_ten_lines(run):
+    shown = records.load(run.folder)
+    lines = str(shown).splitlines()
+    assert 8 <= len(lines) <= 12
+    assert max(map(len, lines)) < 200
+    assert repr(shown) == str(shown), "as a notebook's last line, or in a list"
+    told = {line.split("  ")[0].split(" ")[0]: line for line in lines[1:]}
+    assert "run.load_model()" in told["network"]
+    assert "run.model" in str(run), "the trained one is at hand"
+    assert f"test accuracy {run.record['results']['test_accuracy_best']:.1%}" in told["result"]
+    assert shown.summary.split("; ", 1)[1] in told["result"]
+    assert "circle, ring" in told["classes"]
+    assert "run.calibrate" in told["certainty"]
+    assert str(run.folder.parent) not in str(shown), "a path would differ in each notebook"
+    assert str(records.Run(run.record)).count("memory alone") == 1
+
+
+def test_a_notebook_shows_the_card_as_a_table(run):
+    dataset = run.record["dataset"] | {"source": "<b>&", "classes": ["<i>cat", "dog"]}
+    html = records.Run(run.record | {"dataset": dataset})._repr_html_()
+    assert "&lt;b&gt;&amp;" in html
+    assert "&lt;i&gt;cat, dog" in html
+    assert "<b>" not in html
+    assert html.count("<tr>") == len(str(run).splitlines()) - 1
+
+
+def test_a_network_that_lies_alone_knows_its_classes(run, tmp_path):
+    shutil.copy(run.folder / "model.keras", tmp_path / "sent.keras")
+    alone = records.load(tmp_path / "sent.keras")
+    assert alone.class_names == run.class_names == tuple(run.record["dataset"]["classes"])
+    assert alone.card == run.card
+    assert alone.source == run.source
+    assert alone.best_accuracy == run.best_accuracy > 0
+    assert "loss" not in alone.summary
+    assert f"test accuracy {run.record['results']['test_accuracy_best']:.1%}" in str(alone)
+    assert records.table({"alone": alone})
+    assert records.runs_in(tmp_path / "sent.keras").keys() == {str(tmp_path / "sent.keras")}
+    picture = np.full((1, 32, 32, 3), 100, "uint8")
+    np.testing.assert_array_equal(
+        alone.predict(picture).probabilities, run.predict(picture).probabilities
+    )
+    assert alone.model is not None, "it is loaded once"
+
+
+def without_card(path):
+    """Write a .keras file as an older version did."""
+    content = cards.added(path.read_bytes(), {})
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(path, "w") as new:
+        for part in old.infolist():
+            if part.filename != cards.MEMBER:
+                new.writestr(part, old.read(part))
+
+
+def test_a_network_without_a_card_is_known_by_the_record_beside_it(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "old")
+    without_card(folder / "model.keras")
+    for path in (folder, folder / "record.json", folder / "model.keras"):
+        old = records.load(path)
+        assert old.card == run.card
+        assert old.history == run.history
+        assert old.predict(np.full((32, 32, 3), 9, "uint8")).class_names == run.class_names
+    shutil.copy(folder / "model.keras", tmp_path / "one.keras")
+    with pytest.raises(
+        ValueError, match=r"one\.json beside it\. Received: .*one\.keras, with neither"
+    ):
+        records.load(tmp_path / "one.keras")
+    (tmp_path / "one.keras").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"one\.keras, which is damaged"):
+        records.load(tmp_path / "one.keras")
+    with pytest.raises(FileNotFoundError):
+        records.load(tmp_path / "none.keras")
+
+
+def test_a_network_beside_another_runs_record_goes_by_its_card(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "mixed")
+    dataset = run.record["dataset"] | {"classes": [f"other {n}" for n in range(10)]}
+    records.save(run.record | {"dataset": dataset}, folder)
+    found = records.load(folder / "model.keras")
+    assert found.class_names == run.class_names
+    assert found.history["loss"] == []
+    assert records.load(folder).class_names == run.class_names, "it is what the network was taught"
+
+
+def test_a_run_without_class_names_says_so(run):
+    dataset = {n: v for n, v in run.record["dataset"].items() if n != "classes"}
+    bare = records.Run(run.record | {"dataset": dataset}, model=run.model)
+    assert "not in the record" in str(bare)
+    for ask in (lambda: bare.class_names, lambda: bare.predict(np.zeros((32, 32, 3), "uint8"))):
+        with pytest.raises(ValueError, match="names its classes"):
+            ask()
 
 
 def test_where_no_run_is(tmp_path):
@@ -122,6 +217,7 @@ def test_a_record_with_fields_missing_or_of_another_type_is_refused_or_shown(run
                 refused += 1
                 continue
             assert str(shown)
+            assert shown._repr_html_()
             assert records.table({"it": shown})
         place[name] = kept
     assert refused > 100
