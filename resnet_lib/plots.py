@@ -16,8 +16,6 @@ from matplotlib.patches import Polygon
 from . import diagrams, graphs
 from .certainty import familiarity as familiarity
 from .certainty import reliability as reliability
-from .certainty import familiarity as familiarity
-from .certainty import reliability as reliability
 from .figures import (
     COLOURS,
     LINES,
