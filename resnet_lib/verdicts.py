@@ -1,5 +1,6 @@
 """Figures of what a trained network answered: which classes it confuses, its mistakes, its maps."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ def confusion(
     """
     counts, names, told = _counted(counts, class_names)
     number, right = len(counts), int(np.trace(counts))
-    cell = 0.45 if number <= NUMBERED else max(0.16, 11 / number)
+    cell = 0.45 if number <= NUMBERED else max(0.12, 9 / number)
     fig, ax = figure(
         f"A confusion matrix of {number} classes: {right} of {counts.sum()} pictures are on the "
         f"diagonal, where true class and answer agree. {_worst(counts, names)}",
@@ -55,8 +56,18 @@ def confusion(
     ax.grid(False)
     ax.set_xlabel("answer")
     ax.set_ylabel("true class")
-    ax.set_title(plain(told if title is None else title), fontsize=10)
+    _head(fig, told if title is None else title)
     return fig
+
+
+def _head(fig, text):
+    """Write a line over a figure, or as many as it takes: 10 points are some 13 letters an inch."""
+    lines = textwrap.wrap(text, max(20, int(12 * fig.get_size_inches()[0]))) or [" "]
+    fig.suptitle(plain("\n".join(lines)), fontsize=10)
+
+
+def _short(name, most=18):
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _counted(counts, class_names):
@@ -127,12 +138,12 @@ def mistakes(
     shown = wrong[np.argsort(-sure[wrong], kind="stable")][:number]
     captions = [f"{names[labels[i]]}\ntaken for {names[answers[i]]}, {sure[i]:.0%}" for i in shown]
     told = f"{len(wrong):,} of {len(labels):,} wrong; {source}"
-    title = plain(told if title is None else title)
+    title = told if title is None else title
     if not len(shown):
         fig, ax = figure(f"No picture: {told}.", size=(6, 1))
         ax.axis("off")
         ax.text(0.5, 0.5, plain(f"no mistake among {len(labels):,} pictures"), ha="center")
-        fig.suptitle(title, fontsize=10)
+        _head(fig, title)
         return fig
     first = captions[0].replace("\n", " ")
     alt = (
@@ -143,16 +154,16 @@ def mistakes(
     for ax, place, caption in zip(axes.flat, shown, captions, strict=False):
         _show(ax, pixels[place])
         ax.set_title(plain(caption), fontsize=9)
-    fig.suptitle(title, fontsize=10)
+    _head(fig, title)
     return fig
 
 
 def _answered(run, data):
     """Return what was asked, the pixels as the network saw them, labels and predictions."""
-    from . import prediction
     from .datasets import images
+    from .pictures import labelled
 
-    source, pictures, labels = prediction.labelled(data, run.card, images, "test")
+    source, pictures, labels = labelled(data, run.card, images, "test")
     rows = pictures.readable()
     pixels = pictures.pixels[rows]
     return source, pixels, np.asarray(labels)[rows], run.predict(pixels)
@@ -208,7 +219,7 @@ def maps(
         for ax, (label, each) in zip(axes[row, 1:], several.items(), strict=True):
             _show_map(ax, picture, each[row])
             ax.set_title(plain(label), fontsize=9)
-    fig.suptitle(plain(title or " "), fontsize=10)
+    _head(fig, title)
     return fig
 
 
@@ -249,5 +260,5 @@ def _show_map(ax, picture, values):
     ax.imshow(grey, cmap="gray", vmin=0, vmax=255, interpolation=_interpolation(grey))
     signed = (values < 0).any()
     most = np.quantile(np.abs(values), 0.995) or np.abs(values).max() or 1
-    low, colours = (-most, "berlin") if signed else (0, "viridis")
-    ax.imshow(values, cmap=colours, vmin=low, vmax=most, alpha=0.7, interpolation="nearest")
+    low, colours, alpha = (-most, "berlin", 0.9) if signed else (0, "viridis", 0.7)
+    ax.imshow(values, cmap=colours, vmin=low, vmax=most, alpha=alpha, interpolation="nearest")

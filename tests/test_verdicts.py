@@ -45,10 +45,10 @@ def test_confusion_of_a_run_is_that_of_its_record():
     fig = plots.confusion(run)
     counts = np.array(run.record["results"]["test_confusion"])
     assert f"{np.trace(counts)} of {counts.sum()}" in fig.alt
-    assert run.source in fig.axes[0].get_title()
+    assert run.source in fig.get_suptitle()
     shares = fig.axes[0].images[0].get_array()
     np.testing.assert_allclose(shares, counts / counts.sum(axis=1, keepdims=True))
-    assert plots.confusion(run, title="").axes[0].get_title() == ""
+    assert plots.confusion(run, title="").get_suptitle() == " "
 
 
 def test_confusion_of_an_evaluation_is_its_own():
@@ -56,7 +56,7 @@ def test_confusion_of_an_evaluation_is_its_own():
         confusion, class_names, source = np.array(COUNTS), tuple(NAMES), "some pictures"
 
     fig = plots.confusion(Evaluation())
-    assert fig.axes[0].get_title() == "some pictures"
+    assert fig.get_suptitle() == "some pictures"
     assert "12 of 15" in fig.alt
 
 
@@ -108,6 +108,15 @@ def test_mistakes_are_those_that_the_network_was_surest_of():
         assert told.replace("\n", " ") in fig.alt or ax is not shown[0]
     width, height = shown[0].get_window_extent().size
     assert min(width, height) > 120, "too small to look at"
+
+
+def test_a_long_title_is_wrapped_and_a_long_name_cut():
+    names = ["a name that is much longer than a picture is wide", "b"]
+    fig = plots.confusion([[1, 0], [0, 1]], names, title="words " * 30)
+    assert "\n" in fig.get_suptitle()
+    fig.draw_without_rendering()
+    assert fig._suptitle.get_window_extent().width < fig.bbox.width
+    assert verdicts._short(names[0]) == "a name that is mu…"
 
 
 def test_no_mistake_is_said():
