@@ -13,6 +13,8 @@ null:
 
     classes                the classes' names, in the order of the network's outputs
     input_shape            [height, width, channels]
+    read_at                the same in which the training pictures were read, where they were then
+                           resized to input_shape, as for fine-tuning; null: they were not
     pixels                 what the network takes, and what is inside of it
     outputs                what it returns
     network, parameters    its name, and how many numbers were trained
@@ -53,6 +55,7 @@ def of(record: dict) -> dict[str, Any]:
         "format": FORMAT,
         "classes": _texts(_field(record, "dataset.classes", list)),
         "input_shape": _field(record, "dataset.image_shape", list),
+        "read_at": _field(record, "base.pictures", list),
         "pixels": PIXELS,
         "outputs": OUTPUTS,
         "network": _field(record, "model.name", str),
@@ -89,6 +92,7 @@ def as_record(card: dict) -> dict[str, Any]:
             "image_shape": card["input_shape"],
             "classes": card["classes"],
         },
+        "base": card["read_at"] and {"pictures": card["read_at"]},
         "seed": card["seed"],
         "environment": {"keras": card["keras"]},
         "history": {key: [] for key in (*history, "seconds", "cpu_seconds")},
@@ -122,8 +126,8 @@ def read(path: Path) -> dict[str, Any] | None:
     except Exception:  # Damage shows in many ways; loading the network says so.
         return None
     try:
-        card = json.loads(content)
-        whole = card["format"] == FORMAT and of({}).keys() <= card.keys() and _is_sound(card)
+        card = of({}) | json.loads(content)  # An older version knew fewer fields.
+        whole = card["format"] == FORMAT and _is_sound(card)
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
@@ -136,10 +140,11 @@ def read(path: Path) -> dict[str, Any] | None:
 
 def _is_sound(card):
     shape, classes = card["input_shape"], card["classes"]
+    before = card["read_at"] or shape
     numbers = [card["temperature"], card["threshold"]]
     return (
-        [type(side) for side in shape] == [int] * 3
-        and min(shape) > 0
+        [type(side) for side in (*shape, *before)] == [int] * 6
+        and min(*shape, *before) > 0
         and bool(_texts(classes))
         and all(isinstance(card[name], str) for name in ("network", "source"))
         and [type(size) for size in card["sizes"]] == [int] * 3

@@ -134,6 +134,7 @@ def finetune(
     described = {
         "name": began.name,
         "sha256": _digest(model),
+        "pictures": list(data.image_shape),  # As they were before they were resized.
         **chosen,
         "preprocessing": _told(began.preprocessing or preprocessing),
     }

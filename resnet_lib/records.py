@@ -159,10 +159,10 @@ class Run:
         """
         from . import prediction
         from .datasets import images
+        from .pictures import read
 
         card = self._whole_card()
-        found = prediction.read(pictures, card["input_shape"], images)
-        return prediction.predict(self._asked(), card, found, top)
+        return prediction.predict(self._asked(), card, read(pictures, card, images), top)
 
     def evaluate(self, data: Any) -> "Evaluation":
         """Say how often the network is right on new pictures whose classes are known.
@@ -181,8 +181,10 @@ class Run:
         """
         from . import prediction
         from .datasets import images
+        from .pictures import labelled
 
-        return prediction.evaluate(self._asked(), self._whole_card(), data, images)
+        card = self._whole_card()
+        return prediction.evaluate(self._asked(), card, *labelled(data, card, images, "test"))
 
     def calibrate(
         self, data: Any, *, others: Any = None, score: str = "energy", keep: float = 0.95
@@ -211,7 +213,7 @@ class Run:
             FileNotFoundError, ValueError: as in `evaluate`; if `keep` or `score` is none.
             OSError: if model.keras cannot be written.
         """
-        from . import calibration, prediction
+        from . import calibration, pictures, prediction
         from .datasets import images
 
         scorer, card = self._asked(), self._whole_card()
@@ -222,9 +224,9 @@ class Run:
             )
 
         def scored(part):
-            _, pictures, labels = prediction.labelled(data, card, images, part)
-            rows = pictures.readable()
-            scores = prediction.checked_scores(scorer, card, pictures.pixels[rows])
+            _, found, labels = pictures.labelled(data, card, images, part)
+            rows = found.readable()
+            scores = prediction.checked_scores(scorer, card, found.pixels[rows])
             return calibration.Scored(
                 scores, labels[rows], prediction.familiarities(scorer, scores)
             )
@@ -232,8 +234,8 @@ class Run:
         fitted = scored("validation")
         measured = scored("test") if hasattr(data, "class_names") else None
         if others is not None:
-            read = prediction.read(others, card["input_shape"], images)
-            scores = scorer(read.pixels[read.readable()])
+            found = pictures.read(others, card, images)
+            scores = scorer(found.pixels[found.readable()])
             others = prediction.familiarities(scorer, scores)
         found = calibration.calibrate(fitted, measured, others, score=score, keep=keep)
         found.saved = self._keep(found.settings())

@@ -90,7 +90,16 @@ def test_a_circle_would_be_noticed():
 # From the ground up: what a room may import stands before it.
 FLOORS = (
     ("runtime", "checks", "paper", "figures", "labels", "files", "cards", "tables"),
-    ("blocks", "schedules", "augment", "inspection", "prediction", "calibration", "certainty"),
+    (
+        "blocks",
+        "schedules",
+        "augment",
+        "inspection",
+        "pictures",
+        "prediction",
+        "calibration",
+        "certainty",
+    ),
     ("cifar", "fast", "imagenet", "datasets", "graphs", "diagrams", "replay"),
     ("models", "recipes", "records", "plots", "verdicts"),
     ("zoo", "bases", "training", "finetuning", "exercises", "explorers", "explain"),

@@ -13,6 +13,7 @@ from small import DATA, train
 
 import resnet_lib as rl
 from resnet_lib import datasets, prediction, records
+from resnet_lib import pictures as reading
 from resnet_lib.datasets import images
 
 RANDOM = np.random.default_rng(0)
@@ -375,6 +376,48 @@ def test_a_network_of_oblong_pictures_takes_arrays_alone(taught, tmp_path):
         run.predict(written(tmp_path, "plain.png"))
 
 
+# Pictures that were resized for training, as for fine-tuning
+
+
+def resized_run(before, after):
+    """A run whose pictures were of one shape, and then of another, of an untrained network."""
+    run = grey_run()
+    inputs = keras.Input(after)
+    x = keras.layers.Flatten()(inputs / 255)
+    run.model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x), name="fitted")
+    run.record["dataset"]["image_shape"] = list(after)
+    run.record["base"] = {"pictures": list(before)}
+    return run
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((8, 8, 3), (20, 20, 3)), ((20, 20, 3), (8, 8, 3)), ((8, 8, 1), (12, 12, 3))],
+)
+def test_pictures_are_resized_as_they_were_for_training(before, after, tmp_path):
+    run = resized_run(before, after)
+    arrays = RANDOM.integers(0, 256, (10, *before), "uint8")
+    split = datasets.Split(arrays, np.arange(10) % 3)
+    data = datasets.Dataset(split, split, split, ("a", "b", "c"), "x")
+    fitted = rl.finetuning.fitted(data, after).test.images
+    expected = run.model.predict(fitted.astype("float32"), verbose=0)
+    for row, picture in enumerate(arrays):
+        Image.fromarray(picture.squeeze()).save(tmp_path / f"{row}.png")
+    for form in (arrays, fitted, list(arrays), split, tmp_path):
+        np.testing.assert_allclose(run.predict(form).probabilities, expected, atol=1e-5)
+    np.testing.assert_array_equal(run.evaluate(data).labels, split.labels)
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_network_has_its_recorded_accuracy_on_the_pictures_as_they_were():
+    few = DATA.limit(32)
+    run = rl.finetune(few, "resnet20v1-cifar10", epochs=1, progress=False)
+    assert run.record["dataset"]["image_shape"] == [32, 32, 3]
+    found = run.evaluate(few)
+    assert found.accuracy == run.record["results"]["test_accuracy_best"]
+    assert found.confusion.tolist() == run.record["results"]["test_confusion"]
+
+
 # Pictures whose classes are known
 
 
@@ -479,8 +522,8 @@ def test_a_file_of_a_class_that_cannot_be_read_is_left_out_and_said(pictures, ta
 
 def test_letters_with_marks_are_the_same_in_either_form():
     names = ["Äpfel", "Birnen"]
-    assert prediction.matched([unicodedata.normalize("NFD", "Äpfel")], names, "x") == [0]
-    assert prediction.matched(["Birnen"], names, "x") == [1]
+    assert reading.matched([unicodedata.normalize("NFD", "Äpfel")], names, "x") == [0]
+    assert reading.matched(["Birnen"], names, "x") == [1]
 
 
 def test_any_size_of_picture_can_be_evaluated(taught):
