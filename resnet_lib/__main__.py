@@ -1,4 +1,4 @@
-"""The command line: `python -m resnet_lib` with `train …`, `records` or `exercises`.
+"""The command line: `python -m resnet_lib` with `train …`, `finetune …`, `records` and others.
 
 Nothing here imports Keras before a network is trained, which takes seconds.
 """
@@ -24,6 +24,8 @@ BLOCKS = (
     "of v1: basic (the default), bottleneck, resnet-d, resnext, se or stochastic-depth; of v2: "
     "basic, bottleneck (the default), convnext, skipinit, transformer or wide"
 )
+# What `finetune` takes as `preprocessing`.
+PREPARATIONS = ("caffe", "tf", "torch", "0-1")
 EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
 
 # What a command that trains ends with, beside 0; a cluster may start it again after these two.
@@ -161,7 +163,16 @@ def _parser():
         "train", help="train a network and keep the run in a folder", epilog=EXIT_CODES
     )
     train.set_defaults(run=_train)
+    _add_network_options(train)
     _add_training_options(train)
+    tune = commands.add_parser(
+        "finetune",
+        help="train a network for your pictures that begins with one that is trained already",
+        epilog=EXIT_CODES,
+    )
+    tune.set_defaults(run=_finetune)
+    _add_base_options(tune)
+    _add_training_options(tune)
     shown = commands.add_parser("records", help="list the runs that the library has, or yours")
     shown.set_defaults(run=_records)
     shown.add_argument(
@@ -180,8 +191,8 @@ def _parser():
     return parser
 
 
-def _add_training_options(train):
-    from . import datasets, recipes
+def _add_network_options(train):
+    from . import recipes
 
     add = train.add_argument
     add(
@@ -190,7 +201,52 @@ def _add_training_options(train):
         metavar="ID",
         help="resnet20v1, resnet29v2, plain20, resnet50, resnetfast, …",
     )
-    add("--dataset", choices=datasets.NAMED, default="cifar10")
+    _add_data_options(train, default="cifar10")
+    add("--recipe", choices=recipes.NAMED, default="one-cycle", help="default: one-cycle")
+    add(
+        "--form",
+        help="example, paper or, for v1 and plain, standard; default: what goes with the recipe",
+    )
+    add("--block", metavar="NAME", help=BLOCKS)
+
+
+def _add_base_options(tune):
+    from . import bases
+
+    add = tune.add_argument
+    add(
+        "--base",
+        default=bases.DEFAULT,
+        metavar="BASE",
+        help=f"{', '.join(bases.names())}, a .keras file or a run's folder; default: "
+        f"{bases.DEFAULT}",
+    )
+    _add_data_options(tune, default=None)
+    add(
+        "--stages",
+        type=_stages,
+        default=2,
+        metavar="N|all",
+        help="how many upper stages are trained after the head; default: 2",
+    )
+    add(
+        "--preprocessing",
+        choices=PREPARATIONS,
+        help="what pixels of 0-255 went through before the base, where it has nothing inside",
+    )
+
+
+def _add_data_options(command, default):
+    from . import datasets
+
+    data = command.add_mutually_exclusive_group(required=default is None)
+    help = "with a folder of pictures for each class"
+    data.add_argument("--pictures", type=_folder, metavar="FOLDER", help=help)
+    data.add_argument("--dataset", choices=datasets.NAMED, default=default)
+
+
+def _add_training_options(train):
+    add = train.add_argument
     add(
         "--out",
         required=True,
@@ -199,12 +255,6 @@ def _add_training_options(train):
         help="folder for the run; must not exist",
     )
     add("--resume", action="store_true", help="go on with the run in FOLDER, if there is one")
-    add("--recipe", choices=recipes.NAMED, default="one-cycle", help="default: one-cycle")
-    add(
-        "--form",
-        help="example, paper or, for v1 and plain, standard; default: what goes with the recipe",
-    )
-    add("--block", metavar="NAME", help=BLOCKS)
     length = train.add_mutually_exclusive_group()
     length.add_argument(
         "--epochs", type=int, metavar="N", help="the recipe in N epochs, its schedule as well"
@@ -221,6 +271,13 @@ def _add_training_options(train):
         type=_assignment,
         metavar="FIELD=VALUE",
         help="another value for a field of the recipe, such as peak=0.1 or flip=false",
+    )
+    add(
+        "--class-weight",
+        action="append",
+        type=_weight,
+        metavar="balanced|CLASS=WEIGHT",
+        help="what a picture of a class counts: balanced, as much less as the class has more",
     )
     add("--batch-size", type=int, metavar="N", help="default: the recipe's")
     add(
@@ -241,11 +298,44 @@ def _add_training_options(train):
         help="train together with the other processes of this job: JAX finds them on Slurm and on "
         "TPU pods; where the environment has KERAS_DISTRIBUTION_*, these say it, without --join",
     )
-    add("--size", type=int, metavar="N", help="reduce the images to NxN pixels")
+    add("--size", type=int, metavar="N", help="images of NxN pixels")
     add("--limit", type=int, metavar="N", help="train on the first N images only")
     add("--seed", type=int, default=0, metavar="N", help="default: 0")
     add("--deterministic", action="store_true", help="the same bits each time, on one machine")
     add("--tensorboard", action="store_true", help="write TensorBoard's files into FOLDER as well")
+
+
+def _stages(text):
+    """Return "all" or a number of stages."""
+    try:
+        return text if text == "all" else checks.count("--stages", int(text), least=0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"Expected a number of stages, or all. Received: {text!r}"
+        ) from None
+
+
+def _weight(text):
+    """Return "balanced", or (class, weight)."""
+    name, equals, weight = text.rpartition("=")
+    if text == "balanced":
+        return text
+    try:
+        return name, float(checks.number("weight", float(weight) if equals else None))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"Expected balanced, or CLASS=WEIGHT, a weight of at least 0. Received: {text!r}"
+        ) from None
+
+
+def _class_weight(options):
+    """Return what `train` takes as `class_weight`."""
+    asked = options.class_weight or []
+    if "balanced" not in asked:
+        return dict(asked) or None
+    if len(asked) > 1:
+        raise ValueError("Expected --class-weight balanced alone. Received: others as well")
+    return "balanced"
 
 
 def _devices(text):
@@ -311,12 +401,15 @@ def _forgotten(paths):
 
 def _train(options):
     with _in_order():
-        return _trained(options)
+        return _trained(options, _train_one)
 
 
-def _trained(options):
-    from dataclasses import replace
+def _finetune(options):
+    with _in_order():
+        return _trained(options, _finetune_one)
 
+
+def _trained(options, one):
     # What can be refused is refused before Keras is imported, or at least before the data is read.
     checks.count("seed", options.seed, least=0, most=2**32 - 1)
     if options.out.exists() and not options.resume:
@@ -324,13 +417,23 @@ def _trained(options):
             f"{options.out} exists. Nothing is overwritten: name a new folder, or go on with the "
             "run in it by --resume."
         )
-    _asked(options)
+    _class_weight(options)
+    if options.pictures is not None:
+        from .datasets import folders
+
+        folders.find(options.pictures)
+    if one is _finetune_one:
+        from . import bases
+
+        bases.check(options.base)
+        _asked_to_tune(options)
+    else:
+        _asked(options)
     runtime.prepare()
     import keras
 
-    from . import datasets, models, records
-    from .datasets.resize import shrunk
-    from .training import best_execution, hosts, train
+    from . import records
+    from .training import hosts
     from .training.devices import checked
 
     if options.join or hosts.is_cluster():
@@ -338,36 +441,8 @@ def _trained(options):
     if options.devices is None and hosts.processes() > 1:
         options.devices = "all"
     devices = checked(options.devices, hosts.processes())
-
-    builder, depth = models.parse_model_id(options.model, options.block)
-    form = options.form or _form(builder, options.recipe)
-    data = datasets.NAMED[options.dataset]()
-    if options.limit is not None:
-        data = data.limit(options.limit)
-    if options.size is not None:
-        data = shrunk(data, options.size)
     keras.utils.set_random_seed(options.seed)
-    shape = (data.image_shape, data.num_classes)
-    chosen = {"form": form, "block": options.block, "dropout": options.dropout}
-    model = models.build(options.model, *shape, **chosen)
-    execution = best_execution(data.train.images.nbytes, devices)
-    if options.precision is not None:
-        execution = replace(execution, precision=options.precision)
-    run = train(
-        model,
-        data,
-        _recipe(options, model, data, depth, execution),
-        out=options.out,
-        resume=options.resume,
-        epochs=options.stop_after,
-        seed=options.seed,
-        deterministic=options.deterministic,
-        execution=execution,
-        devices=options.devices,
-        tensorboard=options.tensorboard,
-        notes={name: value for name, value in chosen.items() if value is not None}
-        | {"command": options.command},
-    )
+    run = one(options, devices)
     stopped = run.record.get("stopped", "")
     if stopped.startswith("by SIGTERM"):
         return _terminated(options)
@@ -386,6 +461,80 @@ def _trained(options):
     return 1 if stopped else 0
 
 
+def _train_one(options, devices):
+    from . import models
+    from .training import train
+
+    builder, depth = models.parse_model_id(options.model, options.block)
+    form = options.form or _form(builder, options.recipe)
+    data = _data(options, options.size)
+    shape = (data.image_shape, data.num_classes)
+    chosen = {"form": form, "block": options.block, "dropout": options.dropout}
+    model = models.build(options.model, *shape, **chosen)
+    execution = _execution(options, data, devices)
+    recipe = _recipe(options, model, data, depth, execution)
+    notes = {name: value for name, value in chosen.items() if value is not None}
+    return train(model, data, recipe, **_common(options, execution, notes))
+
+
+def _finetune_one(options, devices):
+    from . import bases, finetuning
+
+    base = bases.find(options.base)
+    data = _data(options, options.size or base.size[0])
+    data = finetuning.fitted(data, finetuning.shape_for(base, data, options.size))
+    execution = _execution(options, data, devices)
+    chosen = dict(stages=options.stages, dropout=options.dropout)
+    chosen |= dict(preprocessing=options.preprocessing)
+    recipe = _asked_to_tune(options, data)
+    if options.minutes is not None:
+        model = finetuning.tunable(base, data, **chosen, seed=options.seed)
+        recipe = _in_minutes(options, model, data, recipe, execution)
+    common = _common(options, execution, {})
+    return finetuning.finetune(data, base, recipe, **chosen, size=options.size, **common)
+
+
+def _data(options, size):
+    """Return the data that is asked for, in pictures of a size, where one is."""
+    from . import datasets
+    from .datasets.resize import shrunk
+
+    if options.pictures is not None:
+        data = datasets.image_folder(options.pictures, **({} if size is None else {"size": size}))
+    else:
+        data = datasets.NAMED[options.dataset]()
+    if options.limit is not None:
+        data = data.limit(options.limit)
+    if options.pictures is None and options.size is not None and options.run is _train:
+        data = shrunk(data, options.size)
+    return data
+
+
+def _execution(options, data, devices):
+    from dataclasses import replace
+
+    from .training import best_execution
+
+    execution = best_execution(data.train.images.nbytes, devices)
+    return replace(execution, precision=options.precision) if options.precision else execution
+
+
+def _common(options, execution, notes):
+    """Return the options that `train` and `finetune` have in common."""
+    return dict(
+        out=options.out,
+        resume=options.resume,
+        epochs=options.stop_after,
+        seed=options.seed,
+        deterministic=options.deterministic,
+        execution=execution,
+        devices=options.devices,
+        tensorboard=options.tensorboard,
+        class_weight=_class_weight(options),
+        notes=notes | {"command": options.command},
+    )
+
+
 def _form(builder, recipe):
     """Return the form that a network takes where none is asked for."""
     from inspect import signature
@@ -400,26 +549,49 @@ def _form(builder, recipe):
     return form if form in forms else "paper"
 
 
-def _asked(options, depth=None):
-    """Return the recipe that is asked for, as long as it is without `--minutes`."""
-    from . import recipes
-
+def _fields(options):
+    """Return the fields of the recipe that are asked for."""
     fields = dict(options.set)
     for name in ("batch_size", "epochs"):
         if getattr(options, name) is not None:
             fields[name] = getattr(options, name)
-    return recipes.named(options.recipe, depth).changed(fields)
+    return fields
+
+
+def _asked(options, depth=None):
+    """Return the recipe that is asked for, as long as it is without `--minutes`."""
+    from . import recipes
+
+    return recipes.named(options.recipe, depth).changed(_fields(options))
+
+
+def _asked_to_tune(options, data=None):
+    """Return the recipe of fine-tuning that is asked for; with data, in epochs that suit it."""
+    from . import recipes
+
+    fields = _fields(options)
+    recipe = recipes.FINE_TUNE.changed(fields)
+    if data is None or "epochs" in fields:
+        return recipe
+    from .finetuning import suited
+
+    return suited(data, recipe.batch_size).changed(fields)
 
 
 def _recipe(options, model, data, depth, execution):
     """Return the recipe that is asked for, or the one that a run to be resumed was started with."""
+    recipe = _asked(options, depth)
+    if options.minutes is None:
+        return recipe
+    return _in_minutes(options, model, data, recipe, execution)
+
+
+def _in_minutes(options, model, data, recipe, execution):
+    """Return a recipe in as many epochs as fit; that of a run to be resumed as it is."""
     from . import recipes, records
     from .training import for_budget, hosts
     from .training.fit import PROGRESS
 
-    recipe = _asked(options, depth)
-    if options.minutes is None:
-        return recipe
     started = options.out / PROGRESS
     if options.resume:  # Measured anew, it would be another recipe.
         found = hosts.first_only(

@@ -39,7 +39,7 @@ def finetune(
     *,
     out: Path | str | None = None,
     resume: bool = False,
-    stages: int | str = 1,
+    stages: int | str = 2,
     preprocessing: str | Callable | None = None,
     size: int | None = None,
     dropout: float = 0.0,
@@ -126,7 +126,7 @@ def finetune(
     seed = checks.count("seed", seed, least=0)
     recipe = replace(recipe or suited(data, batch_size), normalize="inside")
     began = bases.find(base)
-    resized = fitted(data, size_for(began, data, size), channels_of(began))
+    resized = fitted(data, shape_for(began, data, size))
     chosen = dict(stages=stages, preprocessing=preprocessing, dropout=dropout)
     model = tunable(began, resized, **chosen, seed=seed)
     if resized is not data and progress and hosts.is_first():
@@ -154,21 +154,23 @@ def suited(data: Dataset, batch_size: int | None = None) -> recipes.Recipe:
     return replace(recipes.FINE_TUNE, epochs=min(max(-(-STEPS // steps), FEWEST), MOST))
 
 
-def size_for(base: bases.Base, data: Dataset, size: int | None = None) -> tuple[int, int]:
-    """Return the height and width for a base: what is asked for, its own, or that of the data."""
+def shape_for(base: bases.Base, data: Dataset, size: int | None = None) -> tuple[int, int, int]:
+    """Return (height, width, channels) of the pictures that a base is given.
+
+    Args:
+        base: `bases.Base`.
+        data: whose own size is taken where the base has none.
+        size: height and width in place of the base's.
+    """
+    sides = [side or own for side, own in zip(base.size, data.image_shape[:2], strict=True)]
     if size is not None:
-        return (checks.count("size", size),) * 2
-    own = zip(base.size, data.image_shape[:2], strict=True)
-    return tuple(side or given for side, given in own)
+        sides = [checks.count("size", size)] * 2
+    channels = checked(base.model).inputs[0].shape[-1]
+    return (*sides, channels)
 
 
-def channels_of(base: bases.Base) -> int:
-    """Return how many channels the pictures of a base have."""
-    return checked(base.model).inputs[0].shape[-1]
-
-
-def fitted(data: Dataset, size: tuple[int, int], channels: int) -> Dataset:
-    """Return a data set with pictures of a size and number of channels; `data` if it has them.
+def fitted(data: Dataset, shape: tuple[int, int, int]) -> Dataset:
+    """Return a data set with pictures of a shape; `data` if it has them.
 
     Made smaller, each pixel is the mean of what it covers; enlarged, it is interpolated. What is
     too wide or too high in proportion loses both ends. `source` says so.
@@ -176,7 +178,7 @@ def fitted(data: Dataset, size: tuple[int, int], channels: int) -> Dataset:
     Raises:
         ValueError: if pictures of so many channels cannot be had from those of `data`.
     """
-    shape = (*size, channels)
+    channels = shape[-1]
     if data.image_shape == shape:
         return data
     if data.image_shape[-1] not in (1, channels) or channels not in (1, 3):
@@ -207,7 +209,7 @@ def tunable(
     base: bases.Base,
     data: Dataset,
     *,
-    stages: int | str = 1,
+    stages: int | str = 2,
     preprocessing: str | Callable | None = None,
     dropout: float = 0.0,
     seed: int = 0,

@@ -9,7 +9,16 @@ import pytest
 from keras import layers
 
 from resnet_lib.datasets.base import Dataset, Split
-from resnet_lib.recipes import EXAMPLE, FAST, MOST_EPOCHS, ONE_CYCLE, PAPER, PAPER_110, Recipe
+from resnet_lib.recipes import (
+    EXAMPLE,
+    FAST,
+    FINE_TUNE,
+    MOST_EPOCHS,
+    ONE_CYCLE,
+    PAPER,
+    PAPER_110,
+    Recipe,
+)
 from resnet_lib.training import Execution, budget
 from resnet_lib.training import batches as batches_module
 from resnet_lib.training import fit as fitting
@@ -292,3 +301,70 @@ def test_a_model_of_one_size_gets_a_recipe_of_one_size():
     found = for_budget(2, model, data(), recipe, execution=Execution(), clock=steady())
     assert found.sizes == ((1, 1),)
     assert found.epochs >= 1
+
+
+# Few pictures.
+
+
+def few(n):
+    """Return a data set of so many training pictures."""
+    whole = data()
+    parts = whole.train.limit(n), whole.validation, whole.test
+    return Dataset(*parts, whole.class_names, whole.source)
+
+
+def test_the_smaller_batch_at_the_end_is_measured_as_what_it_is():
+    """20 pictures in batches of 16: the second call is of 4, and counts as such."""
+    recipe = replace(BATCH, batch_size=16, flip_test=False)
+    cost = measured(net(), few(20), recipe, [1.0], Execution(), steady())
+    assert cost.image == {1.0: 2 / 20}, "two calls of a second each"
+    assert cost.of(replace(recipe, sizes=((1, 1),), epochs=10), 20) == pytest.approx(
+        cost.start + 10 * (2 + cost.epoch)
+    )
+
+
+def test_fewer_pictures_than_a_batch():
+    cost = measured(net(), few(20), replace(BATCH, batch_size=128), [1.0], Execution(), steady())
+    assert cost.image == {1.0: 1 / 20}
+
+
+def test_epochs_without_end_are_not_planned(asked):
+    """Each takes 3 + 64 / 8 = 11 seconds: 1,090 of them fit into 200 minutes."""
+    with pytest.warns(UserWarning, match=r"1,090 epochs fit into 200 minutes, and 200 are") as told:
+        found = for_budget(200, net(), data(), ONE_CYCLE)
+    assert found.epochs == budget.LONGEST == 200
+    assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match="and 300 are planned"):
+        assert for_budget(200, net(), data(), replace(ONE_CYCLE, epochs=300)).epochs == 300
+
+
+def test_the_head_alone_is_measured_too(monkeypatch):
+    recipe = replace(FINE_TUNE, batch_size=8, epochs=9, normalize="channel")
+    seen = []
+    step = budget._step
+
+    def noted(job, share, clock):
+        seen.append((share, len(job.trained.trainable_variables)))
+        return step(job, share, clock)
+
+    monkeypatch.setattr(budget, "_step", noted)
+    cost = measured(net(), data(), recipe, [1.0], Execution(), steady())
+    assert seen == [(1.0, 2), (1.0, 4)]
+    assert cost.head == cost.image == {1.0: 1 / 8}
+    priced = Cost(start=1, epoch=2, image={1.0: 5}, head={1.0: 1})
+    assert priced.of(recipe, 10) == 1 + 9 * 2 + 3 * 10 * 1 + 6 * 10 * 5
+
+
+def test_what_train_would_refuse_is_refused_before_anything_is_measured(asked):
+    inputs = keras.Input((8, 8, 3))
+    pooled = layers.GlobalAveragePooling2D()(inputs)
+    small = keras.Model(inputs, layers.Dense(3, "softmax")(pooled), name="Small")
+    with pytest.raises(
+        ValueError, match=r"images of \(16, 16, 3\).*Small for images of \(8, 8, 3\)"
+    ):
+        for_budget(1, small, data())
+    with pytest.raises(ValueError, match="Received: 'pictures'"):
+        for_budget(1, net(), "pictures")
+    with pytest.raises(ValueError, match="and 'fast'"):
+        for_budget(1, net(), data(), "fast")
+    assert asked == []

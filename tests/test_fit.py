@@ -309,3 +309,101 @@ def test_two_devices_train_one_run():
     process = subprocess.run([sys.executable, "-c", MIRRORED], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr
     assert process.stdout.split()[-1] == "1"
+
+
+# What is frozen in a network stays as it is.
+
+
+def base_inside(trainable):
+    """Return a network with another one inside it, that has batch normalisation, and its base."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, name="base_conv", kernel_regularizer="l2")(inputs)
+    x = keras.layers.BatchNormalization(epsilon=1e-2, momentum=0.5, name="base_bn")(x)
+    base = keras.Model(inputs, keras.layers.ReLU()(x), name="base")
+    base.get_layer("base_bn").moving_mean.assign(np.linspace(-1, 1, 8))
+    base.trainable = trainable
+    outer = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(base(outer))
+    x = keras.layers.BatchNormalization(name="bn")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(outer, keras.layers.Dense(10, "softmax", name="top")(x), name="outer")
+    return model, base
+
+
+def held(model):
+    """Return {name of a layer: its weights}, of the networks inside as well."""
+    return {
+        layer.name: layer.get_weights()
+        for layer in model._flatten_layers()
+        if layer.weights and not isinstance(layer, keras.Model)
+    }
+
+
+def same(some, others, name):
+    return all(map(np.array_equal, some[name], others[name]))
+
+
+@pytest.mark.parametrize("decay", [SHORT.weight_decay, None])
+def test_a_frozen_base_stays_the_same_to_the_bit_and_the_rest_learns(decay, tmp_path):
+    """With a recipe whose batch normalisation is other than that of the base."""
+    model, _ = base_inside(trainable=False)
+    before = held(model)
+    recipe = replace(SHORT, weight_decay=decay)
+    train(tmp_path / "run", recipe, model, epochs=1)
+    run = train(tmp_path / "run", recipe, model, resume=True)
+    after = held(run.model)
+    assert same(before, after, "base_conv")
+    assert same(before, after, "base_bn"), "statistics as well"
+    assert not any(same(before, after, name) for name in ("conv", "bn", "top"))
+    frozen = {layer.name: layer for layer in run.model._flatten_layers()}["base_bn"]
+    assert (frozen.epsilon, frozen.momentum) == (1e-2, 0.5), "else it would compute another thing"
+    assert {n for n, w in held(records.load(run.folder).load_model()).items()} == after.keys()
+    assert run.record["model"]["trainable_parameters"] == sum(
+        weight.size for name in ("conv", "bn", "top") for weight in before[name][:2]
+    )
+
+
+def test_what_is_not_frozen_in_a_base_learns():
+    model, base = base_inside(trainable=True)
+    base.get_layer("base_bn").trainable = False
+    before = held(model)
+    after = held(train(model=model, epochs=1).model)
+    assert same(before, after, "base_bn")
+    assert not same(before, after, "base_conv")
+
+
+def test_a_single_weight_that_is_frozen_stays():
+    model = net()
+    dense = model.layers[-1]
+    dense.kernel.trainable = False
+    before = dense.get_weights()
+    kernel, bias = train(model=model, epochs=1).model.layers[-1].get_weights()
+    np.testing.assert_array_equal(kernel, before[0])
+    assert not np.array_equal(bias, before[1])
+
+
+def test_a_frozen_layer_is_not_whitened():
+    model = net()
+    model.layers[1].trainable = False
+    recipe = replace(SHORT, whiten=True)
+    with pytest.raises(ValueError, match=r"conv2d.*, which is frozen"):
+        train(recipe=recipe, model=model)
+
+
+def test_the_preprocessing_of_a_trained_network_is_left_to_it():
+    """As a part of another network it takes pixels of 0-255, and they are not scaled again."""
+    base = train(epochs=1).model
+    base.trainable = False
+    inputs = keras.Input((16, 16, 3))
+    top = keras.layers.Dense(10, "softmax", name="top")
+    model = keras.Model(inputs, top(base(inputs)), name="twice")
+    with pytest.raises(ValueError, match=r'normalize="inside".*rl\.finetune'):
+        train(model=model)
+    run = train(recipe=replace(SHORT, normalize="inside"), model=model, epochs=1)
+    kernel, bias = run.model.get_layer("top").get_weights()
+    scores = np.exp(base.predict(DATA.test.images, verbose=0) @ kernel + bias)
+    found = run.model.predict(DATA.test.images, verbose=0)
+    np.testing.assert_allclose(found, scores / scores.sum(1, keepdims=True), atol=1e-5)
+    with pytest.raises(ValueError, match=r"sees them as they are.*preprocessing="):
+        train(recipe=replace(SHORT, normalize="inside"))

@@ -440,3 +440,115 @@ def test_minutes_are_measured_once(tmp_path, capsys):
     assert "epochs fit into 0.5 minutes" in capsys.readouterr().out
     assert main([*command, "--resume", "--out", str(tmp_path / "a")]) == 0
     assert "fit into" not in capsys.readouterr().out
+
+
+# Pictures of one's own.
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Return a folder of two classes, six pictures of 40x30 each, dark and light ones."""
+    from PIL import Image
+
+    for name, grey in (("dark", 40), ("light", 200)):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for number in range(6):
+            picture = Image.new("RGB", (40, 30), (grey + number, grey, grey - number))
+            picture.save(tmp_path / "mine" / name / f"{number}.png")
+    return tmp_path / "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Of a single picture for each class, and of chance.
+def test_the_command_line_fine_tunes(pictures, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["finetune", "--pictures", str(pictures), "--out", str(out), "--epochs", "2"]
+    command += ["--class-weight", "balanced", "--stages", "1", "--batch-size", "4"]
+    assert main(command) == 0
+    record = records.load(out).record
+    assert record["base"]["name"] == "resnet20v1-cifar10"
+    assert record["dataset"]["image_shape"] == [32, 32, 3]
+    assert record["dataset"]["classes"] == ["dark", "light"]
+    assert record["class_weight"] == {"dark": 1.0, "light": 1.0}
+    assert (record["recipe"]["name"], record["recipe"]["epochs"]) == ("fine-tune", 2)
+    assert "dark, light" in capsys.readouterr().out
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return what `train` and `finetune` were called with, which then end."""
+    asked = []
+
+    def called(*given, **options):
+        asked.append((*given, options))
+        raise ValueError("enough")
+
+    monkeypatch.setattr("resnet_lib.training.train", called)
+    monkeypatch.setattr("resnet_lib.finetuning.finetune", called)
+    return asked
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_options_of_fine_tuning(pictures, tmp_path, asked):
+    command = ["finetune", "--pictures", str(pictures), "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    more = ["--base", "resnet20v1-shapes", "--stages", "all", "--set", "flip=false"]
+    more += ["--size", "24", "--dropout", "0.2", "--class-weight", "dark=2", "--seed", "3"]
+    assert main([*command, *more]) == 2
+    data, base, recipe, options = asked[0]
+    assert (data.image_shape, base.name) == ((32, 32, 3), "resnet20v1-cifar10")
+    assert recipe == replace(recipes.FINE_TUNE, epochs=60), "few pictures"
+    assert (options["stages"], options["class_weight"], options["size"]) == (2, None, None)
+    data, base, recipe, options = asked[1]
+    assert (data.image_shape, base.name) == ((24, 24, 3), "resnet20v1-shapes")
+    assert recipe == replace(recipes.FINE_TUNE, epochs=60, flip=False)
+    wanted = {"stages": "all", "class_weight": {"dark": 2.0}, "size": 24, "dropout": 0.2}
+    assert wanted.items() <= options.items()
+    assert options["seed"] == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_from_random_weights_takes_a_folder_of_pictures(pictures, tmp_path, asked):
+    command = ["train", "--model", "plain8", "--pictures", str(pictures), "--form", "standard"]
+    command += ["--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert main([*command, "--size", "16", "--class-weight", "balanced"]) == 2
+    (model, data, *_, options), (_, small, *_, weighted) = asked
+    assert (data.image_shape, small.image_shape) == ((64, 64, 3), (16, 16, 3))
+    assert model.output_shape == (None, 2)
+    assert (options["class_weight"], weighted["class_weight"]) == (None, "balanced")
+
+
+WRONG = {
+    "a folder that is not there": ("--pictures nowhere", "'nowhere'"),
+    "a base that is not there": ("--dataset shapes --base resnet20", "'resnet20v1-cifar10'"),
+    "a field": ("--dataset shapes --set head=2", "`head` to be a number"),
+    "weights": ("--dataset shapes --class-weight balanced --class-weight a=1", "balanced alone"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_can_be_refused_is_refused_without_keras(kind, tmp_path):
+    wrong, said = WRONG[kind]
+    out = tmp_path / "run"
+    code = (
+        "import sys; sys.orig_argv = [sys.executable, '-m', 'resnet_lib', *sys.argv[1:]]\n"
+        "sys.argv[0] = '-m'\n"
+        "from resnet_lib.__main__ import main\n"
+        "code = main()\n"
+        "sys.exit('keras was imported' if 'keras' in sys.modules else code)\n"
+    )
+    words = ["finetune", "--out", str(out), *wrong.split()]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("wrong", ["cat", "cat=", "cat=-1", "cat=nan", "="])
+def test_a_weight_that_is_none_is_refused(wrong, capsys):
+    with pytest.raises(SystemExit):
+        _parser().parse_args(
+            ["finetune", "--dataset", "shapes", "--out", "x", "--class-weight", wrong]
+        )
+    assert "Expected balanced, or CLASS=WEIGHT" in capsys.readouterr().err

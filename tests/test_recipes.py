@@ -1,13 +1,23 @@
 """Recipes and schedules: the rates that the papers name, what is refused, what is drawn."""
 
 import json
+import re
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 
 from resnet_lib import cifar, plots, recipes, schedules
-from resnet_lib.recipes import EXAMPLE, FAST, ONE_CYCLE, PAPER, PAPER_110, Recipe, WeightDecay
+from resnet_lib.recipes import (
+    EXAMPLE,
+    FAST,
+    FINE_TUNE,
+    ONE_CYCLE,
+    PAPER,
+    PAPER_110,
+    Recipe,
+    WeightDecay,
+)
 
 ALL = tuple(recipes.NAMED.values())
 STEPS = 352  # 45,000 images in batches of 128.
@@ -470,3 +480,49 @@ def test_the_rate_of_one_cycle_is_drawn_from_step_to_step():
     assert rates[-1] < 0.001
     assert "15 epochs" in figure.alt
     assert figure.axes[0].get_yscale() == "linear"
+
+
+# The head first.
+
+
+def test_the_epochs_of_the_head():
+    def epochs(of, head=1 / 3):
+        return replace(FINE_TUNE, epochs=of, head=head).head_epochs
+
+    assert [epochs(of) for of in (1, 2, 3, 10, 30)] == [1, 1, 1, 3, 10]
+    assert [epochs(of, 0.01) for of in (1, 2, 30)] == [1, 1, 1]
+    assert [epochs(of, 0.99) for of in (1, 2, 30)] == [1, 1, 29], "one is left for the others"
+    assert epochs(30, 1) == 30
+    assert ONE_CYCLE.head_epochs == 0
+
+
+def test_head_and_network_have_a_cycle_of_their_own():
+    recipe = replace(FINE_TUNE, epochs=6, warmup=0.25, anneal="linear")
+    rates = [recipe.rate(step, 10) for step in range(60)]
+    assert max(rates[:20]) == pytest.approx(recipe.head_peak)
+    assert max(rates[20:]) == pytest.approx(recipe.peak)
+    assert rates[19] < recipe.head_peak / 10
+    assert rates[20] == pytest.approx(recipe.peak / 10)
+    whole = replace(recipe, head=1)
+    assert whole.rate(60, 10) == 0
+    assert whole.rate(14, 10) == pytest.approx(whole.head_peak)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"head": 0}, "`head_peak` to be None with head=0. Received: 0.01"),
+        ({"head_peak": None}, "`head_peak` to be a value with head=0.333"),
+        ({"head": 1.5}, "`head` to be a number of at least 0, at most 1"),
+        ({"whiten": True}, "whiten=False, where the head is trained first"),
+        ({"schedule": "example", "peak": None, "anneal": None, "warmup": 0}, "'one_cycle', and"),
+    ],
+)
+def test_a_head_that_makes_no_sense_is_refused(fields, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        replace(FINE_TUNE, **fields)
+
+
+def test_fine_tuning_prints_as_what_is_written():
+    assert repr(FINE_TUNE) == "recipes.FINE_TUNE"
+    assert repr(replace(FINE_TUNE, epochs=5)) == "replace(recipes.FINE_TUNE, epochs=5)"

@@ -7,6 +7,7 @@
 
 from .budget import for_budget
 from .commands import run_command
+from .folds import k_fold
 from .fused_bn import speed_up
 from .hosts import join_hosts
 from .machine import Execution, best_execution
@@ -17,6 +18,7 @@ __all__ = [
     "best_execution",
     "for_budget",
     "join_hosts",
+    "k_fold",
     "run_command",
     "speed_up",
     "train",

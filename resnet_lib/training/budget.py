@@ -3,9 +3,10 @@
 import math
 import tempfile
 import time
+import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +28,8 @@ PLANS = (((1, 1),), ((1 / 3, 0.75), (1, 1)), ((0.4, 0.5), (0.7, 0.75), (1, 1)))
 ENOUGH = 15
 OWN_SIZES = (FAST.name,)  # recipes whose sizes are chosen already
 CALLS = 8  # of the training step, which are measured at each size
+# No run of this project, nor of the papers that it is after, was longer than 200 epochs.
+LONGEST = 200
 MOST_MINUTES = 366 * 24 * 60
 
 
@@ -38,18 +41,23 @@ class Cost:
         start: once: copying, compiling, and the test in the end.
         epoch: an epoch, apart from its steps: validation and saving.
         image: dict, share of the height and width -> seconds an image of that size.
+        head: the same while the head alone is trained; empty where it never is.
     """
 
     start: float
     epoch: float
     image: dict
+    head: dict = field(default_factory=dict)
 
     def of(self, recipe: Recipe, images: int) -> float:
         """Return the seconds that a recipe takes with so many training images."""
-        return self.start + sum(
-            epochs * (images * self.image[share] + self.epoch)
-            for share, epochs in recipe.epochs_of_sizes()
-        )
+        seconds, left = self.start + recipe.epochs * self.epoch, recipe.head_epochs
+        for share, epochs in recipe.epochs_of_sizes():
+            alone = min(left, epochs)
+            left -= alone
+            seconds += (epochs - alone) * images * self.image[share]
+            seconds += alone * images * self.head.get(share, self.image[share])
+        return seconds
 
 
 @float32()
@@ -75,13 +83,19 @@ def for_budget(
         clock: function that returns seconds.
 
     Returns:
-        `resnet_lib.recipes.Recipe`, with as many epochs as fit.
+        `resnet_lib.recipes.Recipe`, with as many epochs as fit; but not more than 200, or than
+        `recipe` has, with a warning: a small set, seen that often, is learnt by heart.
 
     Raises:
-        ValueError: if `minutes` is no such number, or not even one epoch fits; it says how long
-            that takes.
+        ValueError: if `minutes` is no such number, `train` would refuse the model, the data or the
+            recipe, or not even one epoch fits; it says how long that takes.
     """
     checks.number("minutes", minutes, above=0, most=MOST_MINUTES)
+    if not isinstance(recipe, Recipe) or not isinstance(data, Dataset):
+        raise ValueError(
+            "Expected `data` to be a resnet_lib.datasets.Dataset and `recipe` a Recipe. "
+            f"Received: {data!r:.80} and {recipe!r:.80}"
+        )
     check_model(model, data, recipe)
     execution = execution or best_execution(data.train.images.nbytes)
     check_batches(recipe, data, execution.devices)
@@ -93,7 +107,22 @@ def for_budget(
     cost = measured(model, data, plans[-1], shares, execution, clock)
     # Each process has measured something else, and all must train alike.
     plan = hosts.first_only(lambda: longest(plans, cost, 60 * minutes, len(data.train)).as_dict())
-    return Recipe.from_dict(plan)
+    return _capped(Recipe.from_dict(plan), recipe.epochs, minutes)
+
+
+def _capped(plan, asked, minutes):
+    """Return a plan of at most `LONGEST` epochs, or as many as were asked for; say why."""
+    most = max(LONGEST, asked)
+    if plan.epochs <= most:
+        return plan
+    warnings.warn(
+        f"{plan.epochs:,} epochs fit into {minutes:g} minutes, and {most:,} are planned: nothing "
+        "was tried here beyond that, and few pictures that are seen so often are learnt by heart. "
+        "More pictures, or a larger network, would use the time; "
+        f"replace(recipe, epochs={plan.epochs}) takes it all the same.",
+        stacklevel=4,
+    )
+    return replace(plan, epochs=most)
 
 
 def _takes_any_size(model, data):
@@ -157,8 +186,13 @@ def measured(
     begun = clock()
     with tempfile.TemporaryDirectory() as folder:
         job = Job(model, data, recipe, execution)
-        start, image = clock() - begun, {}
+        start, image, head = clock() - begun, {}, {}
         with job.spread():
+            if job.only_head:
+                for share in shares:
+                    first, head[share] = _step(job, share, clock)
+                    start += first
+                job.thaw()
             for share in shares:
                 first, image[share] = _step(job, share, clock)
                 start += first
@@ -172,6 +206,7 @@ def measured(
         start=start + first + tests * each * len(data.test),
         epoch=each * len(data.validation) + 2 * saved,
         image=image,
+        head=head,
     )
 
 
@@ -186,15 +221,17 @@ def _seconds(call, clock):
 
 def _step(job, share, clock):
     """Return the seconds of the first call at a size, and those of an image after it."""
-    split, size = job.data.train, job.recipe.batch_size
-    calls = job.execution.steps_per_execution
-    few = split.limit(min(len(split), size * CALLS * calls))
-    batches = job.batches(resized(few, share))
+    split = job.data.train
+    most = job.recipe.batch_size * CALLS * job.execution.steps_per_execution
+    batches = job.batches(resized(split.limit(min(len(split), most)), share))
     timer = _Timer(clock, batches)
+    if len(split) < most:  # A whole epoch, the smaller batch at its end with it, is soon over.
+        job.trained.fit(batches, verbose=0, shuffle=False, callbacks=[timer], epochs=2)
+        calls = len(timer.seconds) // 2
+        return sum(timer.seconds[:calls]), sum(timer.seconds[calls:]) / len(split)
     job.trained.fit(batches, verbose=0, shuffle=False, callbacks=[timer])
     first, *others = timer.seconds
-    calls = min(calls, len(batches))
-    return first, median(others or [first]) / (calls * min(size, len(few)))
+    return first, median(others) * CALLS / most
 
 
 class _Timer(keras.callbacks.Callback):
