@@ -383,6 +383,13 @@ def test_a_single_weight_that_is_frozen_stays():
     assert not np.array_equal(bias, before[1])
 
 
+def test_a_frozen_head_is_not_trained_first():
+    model = net()
+    model.layers[-1].trainable = False
+    with pytest.raises(ValueError, match=r"trains it alone at first.*small, in which it is frozen"):
+        train(recipe=replace(SHORT, head=0.5, head_peak=0.1), model=model)
+
+
 def test_a_frozen_layer_is_not_whitened():
     model = net()
     model.layers[1].trainable = False

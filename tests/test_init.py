@@ -20,11 +20,12 @@ def test_each_public_name_is_there():
 
 def test_the_engines_rooms_stand_behind_its_door():
     assert not {*ENGINE, "checks", "progress"} & set(rl.__all__)
-    names = ["Execution", "best_execution", "for_budget", "join_hosts", "run_command", "speed_up"]
-    names += ["train"]
+    names = ["Execution", "best_execution", "for_budget", "join_hosts", "k_fold", "run_command"]
+    names += ["speed_up", "train"]
     assert dir(rl.training) == rl.training.__all__ == names
     assert all(callable(getattr(rl.training, name)) for name in names)
     assert rl.train is rl.training.train
+    assert rl.finetune is rl.finetuning.finetune
 
 
 def test_the_version_is_the_packages():

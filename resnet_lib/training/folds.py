@@ -179,9 +179,14 @@ def _fold(data, rows, number, validation):
 
 
 def _check_run(run, fold):
-    results = run.record.get("results") if isinstance(run, records.Run) else None
-    if results is None or run.record["dataset"]["sizes"][2] != len(fold.test):
-        raise ValueError(
-            "Expected `train` to return the finished run of the data set that it is handed. "
-            f"Received: {run!r:.80}"
-        )
+    received = type(run).__name__
+    if isinstance(run, records.Run):
+        tested = run.record["dataset"]["sizes"][2]
+        if "results" in run.record and tested == len(fold.test):
+            return
+        received = f"one of {tested:,} test pictures, where the fold has {len(fold.test):,}"
+        received = received if "results" in run.record else "one that is not finished"
+    raise ValueError(
+        "Expected `train` to return the finished run of the data set that it is handed. "
+        f"Received: {received}"
+    )

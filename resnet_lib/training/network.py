@@ -311,6 +311,8 @@ def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
     _check_shapes(model, data)
     if recipe.whiten:
         _whitenable(model)
+    if recipe.head:
+        _check_head(model)
     images = data.train.images
     shown = _shown(images)
     fed = preprocessing(images[:: math.ceil(len(images) / 1000)], recipe.normalize)(shown)
@@ -324,6 +326,16 @@ def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
         raise ValueError(
             "Expected a model without layers of the names that `train` gives to those that it "
             f"adds. Received: {model.name} with {', '.join(sorted(taken))}: call them otherwise"
+        )
+
+
+def _check_head(model):
+    head = head_of(model)
+    last = [layer for layer in model._flatten_layers() if id(layer) in head]
+    if not any(layer.trainable_weights for layer in last):
+        raise ValueError(
+            "Expected a last layer that can be trained, for the recipe trains it alone "
+            f"at first. Received: {model.name}, in which it is frozen"
         )
 
 
