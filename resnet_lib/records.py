@@ -198,8 +198,9 @@ class Run:
         Args:
             data: as in `evaluate`, pictures that the network was not trained on; of a Dataset, both
                 are found on its validation part and tried on its test part.
-            others: pictures of none of the network's classes, as in `predict`, to see how well
-                they are told apart; they do not change the threshold.
+            others: pictures of none of the network's classes, as in `predict`, or a Dataset, whose
+                test part is taken, to see how well they are told apart; they do not change the
+                threshold.
             score: "energy", or "probability", the largest one, which is the baseline of Hendrycks
                 and Gimpel 2017.
             keep: which share of the pictures of `data` the threshold keeps, between 0 and 1. The
@@ -234,7 +235,7 @@ class Run:
         fitted = scored("validation")
         measured = scored("test") if hasattr(data, "class_names") else None
         if others is not None:
-            found = pictures.read(others, card, images)
+            found = pictures.read(getattr(others, "test", others), card, images)
             scores = scorer(found.pixels[found.readable()])
             others = prediction.familiarities(scorer, scores)
         found = calibration.calibrate(fitted, measured, others, score=score, keep=keep)
@@ -290,6 +291,9 @@ class Run:
         if "test_accuracy_views" in results:
             views = self.record["recipe"]["views"]
             parts.append(f"from {views} views {results['test_accuracy_views']:.1%}")
+        if "baselines" in results:
+            share = results["baselines"]["test"]["accuracy"]
+            parts.append(f"the most frequent class alone: {share:.1%}")
         return parts
 
     def _told(self):
@@ -430,11 +434,15 @@ _FIELDS = {
     "history.cpu_seconds": list,
 }
 _RESULTS = {"results.test_accuracy_best": float | int}
+_BASELINES = {"results.baselines.test.accuracy": float | int}
 
 
 def _fault(record):
     """Return what is wrong with a record, or None where it can be shown, drawn and resumed."""
     wanted = _FIELDS | (_RESULTS if "results" in record else {})
+    results = record.get("results")
+    if isinstance(results, dict) and "baselines" in results:
+        wanted = wanted | _BASELINES
     for place, kind in wanted.items():
         value = record
         for name in place.split("."):

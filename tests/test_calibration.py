@@ -136,7 +136,11 @@ def test_a_run_is_calibrated_in_its_file(folder):
     run = rl.load(folder)
     uncalibrated = run.predict(DATA.test)
     assert {each.known for each in uncalibrated} == {None}
-    found = run.calibrate(DATA, others=NOISE, keep=0.8)
+    labels = np.zeros(len(NOISE), int)
+    others = datasets.Dataset(*[datasets.Split(NOISE, labels)] * 3, ("noise", "none"), "noise")
+    found = run.calibrate(DATA, others=others, keep=0.8)
+    assert len(found.unfamiliar) == len(NOISE)
+    assert found.aurocs == run.calibrate(DATA, others=NOISE, keep=0.8).aurocs
     assert (found.fitted, found.measured, found.apart) == (64, 64, True)
     assert found.saved == "model.keras"
     assert weights(path) == before

@@ -532,6 +532,7 @@ def test_any_size_of_picture_can_be_evaluated(taught):
     assert found.accuracy == taught.evaluate(DATA).accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.images
 def test_the_shipped_network_names_cifar10():
     data = datasets.cifar10()
