@@ -25,14 +25,15 @@ _HOMES = {
     **dict.fromkeys(("count_multiply_adds", "count_parameters", "feature_maps"), "inspection"),
     **dict.fromkeys(("activation_variances", "gradient_norms", "receptive_field"), "inspection"),
     **dict.fromkeys(("profile", "set_profile"), "runtime"),
+    "export": "exports",
     "finetune": "finetuning",
     **dict.fromkeys(("load", "load_trained"), "zoo"),
     "resnet_fast": "fast",
     "train": "training",
 }
 _MODULES = ("augment", "bases", "blocks", "cifar", "datasets", "exercises", "explain", "explorers")
-_MODULES += ("finetuning", "imagenet", "inspection", "models", "paper", "plots", "recipes")
-_MODULES += ("records", "runtime", "schedules", "training", "zoo")
+_MODULES += ("exports", "finetuning", "imagenet", "inside", "inspection", "models", "paper")
+_MODULES += ("plots", "recipes", "records", "runtime", "schedules", "training", "zoo")
 # What had another name in 0.1.0.
 _RENAMED = {
     "arguments": "rl.checks",

@@ -171,6 +171,17 @@ def has_softmax(graph: Graph) -> bool:
     return _activation(_last(graph)[0]) is not None
 
 
+def ends_in(graph: Graph, kind: type) -> Any:
+    """Return the layer of a kind whose output the last softmax takes, or is; None for others."""
+    step, _ = _last(graph)
+    if _activation(step) is None:
+        return None
+    if not isinstance(step.operation, kind):
+        by = {number: each for each in graph.steps for number in each.made}
+        step = by.get(next(iter(step.taken.values())))
+    return step.operation if step is not None and isinstance(step.operation, kind) else None
+
+
 def _last(graph) -> tuple[Step, int]:
     """The last step that does something, and the number of what it outputs."""
     by = {number: step for step in graph.steps for number in step.made}

@@ -102,7 +102,8 @@ FLOORS = (
     ),
     ("cifar", "fast", "imagenet", "datasets", "graphs", "diagrams", "replay"),
     ("models", "recipes", "records", "plots", "verdicts"),
-    ("zoo", "bases", "training", "finetuning", "exercises", "explorers", "explain"),
+    ("zoo", "bases", "training", "finetuning", "exercises", "explorers"),
+    ("explain", "exports", "inside"),
     ("commands",),
     ("__main__",),
 )
