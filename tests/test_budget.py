@@ -333,7 +333,7 @@ def test_epochs_without_end_are_not_planned(asked):
     with pytest.warns(UserWarning, match=r"1,090 epochs fit into 200 minutes, and 200 are") as told:
         found = for_budget(200, net(), data(), ONE_CYCLE)
     assert found.epochs == budget.LONGEST == 200
-    assert told[0].filename == __file__
+    assert [each.filename for each in told if "planned" in str(each.message)] == [__file__]
     with pytest.warns(UserWarning, match="and 300 are planned"):
         assert for_budget(200, net(), data(), replace(ONE_CYCLE, epochs=300)).epochs == 300
 
