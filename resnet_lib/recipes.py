@@ -71,7 +71,8 @@ class WeightDecay:
     - "update": w becomes w - r * value * w, apart from the gradient, its momentum and Adam's
       scaling, as Keras' SGD(weight_decay=value) and AdamW do.
 
-    In all three, kernels decay; biases and batch normalisation do not.
+    In all three, kernels decay; biases, batch normalisation, and the numbers by which SkipInit and
+    ConvNeXt multiply a branch (layers named …_scale) do not.
 
     Args:
         value: float from 0 to 10.

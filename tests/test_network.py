@@ -9,7 +9,7 @@ from keras import layers
 from small import PICTURES, resnet8
 
 import resnet_lib as rl
-from resnet_lib import cifar
+from resnet_lib import blocks, cifar
 from resnet_lib.recipes import EXAMPLE, FAST, ONE_CYCLE, PAPER, WeightDecay
 from resnet_lib.training.network import (
     make_loss,
@@ -186,6 +186,24 @@ def with_all_kinds():
     model = keras.Model(inputs, layers.Dense(2)(x))
     model.set_weights([RANDOM.uniform(1, 2, w.shape) for w in model.get_weights()])
     return model
+
+
+@pytest.mark.parametrize("meaning", ["gradient", "loss", "update"])
+def test_the_number_that_multiplies_a_branch_does_not_decay(meaning):
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(inputs)
+    x = blocks.scaled(x, 4, 0.5, name="block")
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
+    recipe = wide(weight_decay=WeightDecay(DECAY, meaning))
+    model = prepared(model, recipe)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    optimizer = make_optimizer(recipe)
+    optimizer.learning_rate = RATE
+    model.compile(optimizer, loss=lambda y, found: 0 * keras.ops.sum(found, axis=-1))
+    model.train_on_batch(np.ones((2, 8, 8, 3)), np.ones((2, 4)))
+    pairs = zip(before, model.trainable_weights, strict=True)
+    changed = {weight.path: bool((weight.numpy() != old).any()) for old, weight in pairs}
+    assert changed == {"conv/kernel": True, "conv/bias": False, "block_scale/kernel": False}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

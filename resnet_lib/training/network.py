@@ -1,6 +1,7 @@
 """The copy of a network that is trained: with its preprocessing inside, as the recipe says."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..datasets.base import Dataset
 from .copies import checked, copied, is_graph, is_keras, layers_of
-from .optimizers import Muon
+from .optimizers import FACTOR, Muon
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -109,7 +110,7 @@ def prepared(
             if synchronized and keras.backend.backend() == "tensorflow":
                 config["synchronized"] = True
         if recipe.weight_decay is not None:
-            stays = not layer.trainable or _keeps_length(layer, recipe)
+            stays = not layer.trainable or _is_factor(layer) or _keeps_length(layer, recipe)
             factor = None if stays else recipe.weight_decay.l2
             l2 = keras.regularizers.L2(factor) if factor else None
             config |= {name: l2 if name in KERNELS else None for name in REGULARIZERS & set(config)}
@@ -118,6 +119,11 @@ def prepared(
     if images is None:
         return copied(model, changed)
     return with_preprocessing(model, images, recipe.normalize, any_size=any_size, changed=changed)
+
+
+def _is_factor(layer):
+    """Say whether a layer multiplies by trained numbers and does nothing else."""
+    return re.search(FACTOR, layer.name) is not None
 
 
 def _keeps_length(layer, recipe):

@@ -13,8 +13,10 @@ import keras
 if TYPE_CHECKING:
     from ..recipes import Recipe
 
-# The paths of variables that do not decay, and of those of them that are added.
-NO_DECAY = r"(^|/)(bias|gamma|beta)(:\d+)?$"
+# The names of layers whose kernel is a factor, such as SkipInit's; the paths of variables that do
+# not decay, and of those of them that are added.
+FACTOR = r"_scale$"
+NO_DECAY = r"(^|/)(bias|gamma|beta)(:\d+)?$|_scale/kernel(:\d+)?$"
 BIAS = r"(^|/)(bias|beta)(:\d+)?$"
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of the fifth degree; they bring 0.1 to 1 near 1
 ITERATIONS = 3
