@@ -192,10 +192,11 @@ def _findings(found):
     counts = [sum(row.values()) for row in found.counts.values()]
     if max(counts) > 3 * max(min(counts), 1):
         yield f"unequal classes: {min(counts):,} to {max(counts):,} pictures"
+    told = [*found.in_two_parts, *found.in_two_classes]
     groups = {
         "the same picture in two parts": found.in_two_parts,
         "the same picture in two classes": found.in_two_classes,
-        "the same picture twice": found.alike,
+        "the same picture twice": [group for group in found.alike if group not in told],
     }
     for what, several in groups.items():
         if several:
@@ -212,7 +213,7 @@ def _findings(found):
     if found.kinds:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items()))
         yield f"read as the others: {kinds}"
-    yield from (f"{note}." for note in found.notes)
+    yield from (f"{note}.".replace(str(found.folder), found.folder.name) for note in found.notes)
 
 
 def _short(found, paths: Sequence[Path]):
