@@ -247,6 +247,9 @@ def test_of_another_schedule_only_the_epochs_change():
     assert found == replace(recipe, epochs=5)
 
 
+HEAD_FIRST = replace(FINE_TUNE, normalize="channel")
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """Answer with a cost that nobody measured; return what was to be measured."""
@@ -269,7 +272,9 @@ def test_the_sizes_of_one_cycle_are_chosen(minutes, epochs, sizes, asked):
     assert asked == [(RECIPES[2].sizes, [0.5, 0.75, 1.0])]
 
 
-@pytest.mark.parametrize("recipe", [EXAMPLE, PAPER, PAPER_110], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe", [EXAMPLE, PAPER, PAPER_110, HEAD_FIRST], ids=lambda recipe: recipe.name
+)
 def test_the_sizes_of_other_schedules_stay(recipe, asked):
     assert for_budget(4, net(), data(), recipe) == replace(recipe, epochs=21)
     assert for_budget(2, net(), data(), recipe) == replace(recipe, epochs=10)

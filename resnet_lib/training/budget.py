@@ -15,7 +15,7 @@ import keras
 from .. import checks
 from ..datasets.base import Dataset
 from ..datasets.resize import resized
-from ..recipes import FAST, MOST_EPOCHS, ONE_CYCLE, Recipe
+from ..recipes import FAST, FINE_TUNE, MOST_EPOCHS, ONE_CYCLE, Recipe
 from . import hosts
 from .devices import check_batches
 from .fit import Job
@@ -26,7 +26,7 @@ from .network import check_model, float32, with_preprocessing
 # it fit: a full-size epoch teaches more than a small one, until there are many.
 PLANS = (((1, 1),), ((1 / 3, 0.75), (1, 1)), ((0.4, 0.5), (0.7, 0.75), (1, 1)))
 ENOUGH = 15
-OWN_SIZES = (FAST.name,)  # recipes whose sizes are chosen already
+OWN_SIZES = (FAST.name, FINE_TUNE.name)  # recipes whose sizes are chosen already
 CALLS = 8  # of the training step, which are measured at each size
 # No run of this project, nor of the papers that it is after, was longer than 200 epochs.
 LONGEST = 200
@@ -78,7 +78,7 @@ def for_budget(
         data: `resnet_lib.datasets.Dataset`.
         recipe: what to shorten or lengthen. With the schedule "one_cycle" the image sizes are
             chosen as well: full size only where 15 epochs of it fit, else a part of the epochs at
-            smaller sizes. `recipes.FAST` keeps those that it has.
+            smaller sizes. `recipes.FAST` and `recipes.FINE_TUNE` keep those that they have.
         execution: `resnet_lib.training.Execution`; None: what suits this machine.
         clock: function that returns seconds.
 

@@ -98,9 +98,10 @@ def train(
 
     Returns:
         `resnet_lib.records.Run`. Its model takes images of 0-255 and holds the weights with the
-        best validation accuracy. A run that was interrupted (Ctrl-C, a notebook's stop button,
-        SIGTERM) returns as well, with what was learnt so far, and its record says under "stopped"
-        where. So does a run that a callback ends, and, with a warning, one whose loss is not a
+        best validation accuracy, and of equals those with the lowest loss. A run that was
+        interrupted (Ctrl-C, a notebook's stop button, SIGTERM) returns as well, with what was
+        learnt so far, and its record says under "stopped" where. So does a run that a callback
+        ends, and, with a warning, one whose loss is not a
         number any more. A validation loss that is not a number is None in the record.
 
     Raises:
