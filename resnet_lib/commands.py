@@ -1,4 +1,4 @@
-"""The commands that ask a trained network: predict and evaluate.
+"""The commands for a trained network: predict, evaluate and export.
 
 RUN is a run's folder, a .keras file that `train` has saved, or a network that comes with the
 library, such as resnet20v1-cifar10.
@@ -37,6 +37,25 @@ def add(commands: Any) -> None:
     )
     for command in (predict, evaluate):
         command.add_argument("--json", action="store_true", help="print JSON")
+    _add_export(commands)
+
+
+def _add_export(commands):
+    export = _command(commands, "export", _export, "write a network for programs without Keras")
+    export.add_argument("folder", metavar="FOLDER", help="for the files; none is overwritten")
+    export.add_argument(
+        "--format",
+        nargs="+",
+        default=["saved_model"],
+        metavar="FORMAT",
+        help="saved_model (the default), tflite, tflite-int8, onnx; several with blanks between",
+    )
+    export.add_argument(
+        "--pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="files or folders, to compare the files with the network on; tflite-int8 needs them",
+    )
 
 
 def _command(commands, name, run, told) -> ArgumentParser:
@@ -80,3 +99,11 @@ def _evaluate(options, run):
     found = run.evaluate(options.folder)
     runtime.say(json.dumps(found.as_dict(), indent=1) if options.json else f"{found}")
     return 1 if found.unreadable else 0
+
+
+@_told_in_lines
+def _export(options, run):
+    from . import exports
+
+    runtime.say(exports.command(run, options.format, options.folder, options.pictures))
+    return 0

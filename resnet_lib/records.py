@@ -316,11 +316,18 @@ class Run:
             ("classes", classes),
             ("trained", f"on {sizes}"),
             ("recipe", f"{card['recipe']}, {card['epochs'][1]} epochs, seed {card['seed']}"),
-            ("result", "; ".join(self._results())),
+            *self._told_results(),
             ("certainty", _certainty(card)),
             ("kept in", self._place()),
             ("use", 'run.predict("picture.jpg"), run.evaluate("folder of class folders")'),
         ]
+
+    def _told_results(self):
+        """Return what came out as a row, or two: how the training ended, and what was kept."""
+        parts = self._results()
+        kept = next((i for i, part in enumerate(parts) if part.startswith("kept: ")), 0)
+        halves = [half for half in (parts[:kept], parts[kept:]) if half]
+        return [("" if row else "result", "; ".join(half)) for row, half in enumerate(halves)]
 
     def _place(self):
         if self.folder is None:

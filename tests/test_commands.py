@@ -136,3 +136,14 @@ def test_what_is_refused_is_one_line(arguments, told, pictures, capsys):
     assert said.err.startswith("resnet_lib: Expected ")
     assert told in said.err
     assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_network_is_exported(pictures, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["export", "resnet20v1-shapes", str(out), "--format", "saved_model"]
+    assert main([*command, "--pictures", str(pictures / "heart")]) == 0
+    assert (out / "saved_model" / "saved_model.pb").is_file()
+    assert str(out / "saved_model") in capsys.readouterr().out
+    assert main(command) == 2
+    assert "saved_model" in capsys.readouterr().err
