@@ -225,14 +225,37 @@ def accuracy_without(model: keras.Model, pictures: np.ndarray, labels: Sequence[
         Signal: accuracy from 0 to 1 without each block; nan where nothing fits without it. The
         first value, under the name "whole", is that of the network as it is.
     """
-    graph = graph_of(checked(model))
-    found = {"whole": _accuracy(graph, pictures, labels, {})}
-    for block in _blocks(graph):
-        out, through = (block.sum, block.stream) if block.sum else (block.exit, block.entry)
-        fits = _shape(graph, out) == _shape(graph, through)
-        instead = {out: through}
-        found[block.name] = _accuracy(graph, pictures, labels, instead) if fits else math.nan
-    return Signal("accuracy without the block", tuple(found), np.array([*found.values()]))
+    graph, labels = graph_of(checked(model)), np.asarray(labels)
+    found = _blocks(graph)
+    ways = [(b.sum, b.stream) if b.sum else (b.exit, b.entry) for b in found]
+    kept = [_shape(graph, out) == _shape(graph, through) for out, through in ways]
+    right = np.zeros(1 + len(found))
+    for some, known in _batches(pictures, labels):
+        # The stream in front of each block is computed once, and only what follows again.
+        wanted = [graph.output, *(through for _, through in ways)]
+        rows, *streams = graph.compute({0: some}, wanted)
+        several = [rows]
+        for (out, _), stream, fits in zip(ways, streams, kept, strict=True):
+            several += graph.compute({0: some, out: stream}, [graph.output]) if fits else [rows]
+        right += [_number_right(each, known) for each in several]
+    values = np.where([True, *kept], right / len(labels), math.nan)
+    names = ("whole", *(block.name for block in found))
+    return Signal("accuracy without the block", names, values)
+
+
+def _batches(pictures, labels):
+    if not len(pictures) or len(pictures) != len(labels):
+        raise ValueError(
+            "Expected at least one picture, and a label for each. "
+            f"Received: {len(pictures)} pictures and {len(labels)} labels"
+        )
+    for start in range(0, len(pictures), BATCH):
+        some = keras.ops.convert_to_tensor(pictures[start : start + BATCH], "float32")
+        yield some, labels[start : start + BATCH]
+
+
+def _number_right(rows, labels):
+    return (keras.ops.convert_to_numpy(rows).argmax(axis=1) == labels).sum()
 
 
 def _accuracy(graph, pictures, labels, instead):
@@ -282,7 +305,7 @@ def contributions(model: keras.Model, pictures: np.ndarray) -> Signal:
         for branch, stream in zip(norms[::2], norms[1::2], strict=True)
     ]
     names = tuple(block.name for block in found)
-    return Signal("norm of the branch over that of the stream", names, np.array(ratios))
+    return Signal("L2 norm, branch over stream", names, np.array(ratios))
 
 
 def _norms(value):

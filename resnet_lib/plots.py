@@ -33,6 +33,7 @@ from .figures import STYLE as STYLE
 from .figures import progress as progress
 from .inspection import Signal
 from .inspection import feature_maps as stage_maps
+from .verdicts import by_block as by_block
 from .verdicts import confusion as confusion
 from .verdicts import maps as maps
 from .verdicts import mistakes as mistakes

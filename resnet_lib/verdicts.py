@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import checks
-from .figures import Figure, figure, listed, plain, styled
+from .figures import COLOURS, LINES, Figure, figure, listed, plain, styled
+from .inspection import Signal
 
 NUMBERED = 25  # classes, up to which a confusion matrix has its counts written in
 SMALL = 64  # pixels, up to which a picture's are drawn as squares
@@ -221,6 +222,62 @@ def maps(
             ax.set_title(plain(label), fontsize=9)
     _head(fig, title)
     return fig
+
+
+@styled
+def by_block(measured: Mapping[Any, Signal] | Signal, *, title: str = "") -> Figure:
+    """Draw what `resnet_lib.inside` measured of each block as bars.
+
+    Args:
+        measured: `resnet_lib.inspection.Signal` of blocks; or several of one kind, dict, label ->
+            Signal, side by side: of the same network, or of networks with the same blocks.
+        title: a line over the figure.
+
+    Returns:
+        Figure with one axis. A value under the name "whole", that of the network as it is, is a
+        line across. A block that could not be measured has no bar.
+
+    Raises:
+        ValueError: if there is nothing to draw, or the blocks differ.
+    """
+    several = {"": measured} if isinstance(measured, Signal) else dict(measured)
+    labels, first = listed(several), next(iter(several.values()))
+    if any(each.layers != first.layers for each in several.values()):
+        raise ValueError("Expected measures of the same blocks. Received: of different ones")
+    blocks = [name for name in first.layers if name != "whole"]
+    of = f" for {labels}" if len(several) > 1 else ""
+    fig, ax = figure(
+        f"A bar chart of {first.what}, a bar for each of {len(blocks)} blocks{of}. "
+        + " ".join(_told(label, signal) for label, signal in several.items()),
+        size=(max(4, 1.5 + 0.5 * len(blocks)), 3.2),
+    )
+    width = 0.8 / len(several)
+    for number, (label, signal) in enumerate(several.items()):
+        values, colour = dict(zip(signal.layers, signal.values, strict=True)), COLOURS[number]
+        whole = values.pop("whole", None)
+        places = np.arange(len(blocks)) + (number - (len(several) - 1) / 2) * width
+        ax.bar(places, list(values.values()), width, color=colour, label=plain(label))
+        if whole is not None:
+            ax.axhline(whole, color=colour, linestyle=LINES[1 + number % 3], linewidth=1)
+    slant = dict(rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_xticks(range(len(blocks)), [plain(name) for name in blocks], **slant)
+    ax.grid(False, axis="x")
+    ax.set_ylabel(first.what)
+    if len(several) > 1:
+        ax.legend()
+    _head(fig, title)
+    return fig
+
+
+def _told(label, signal):
+    """Say which block has the largest and which the smallest value."""
+    values = {n: v for n, v in zip(signal.layers, signal.values, strict=True) if n != "whole"}
+    known = {name: value for name, value in values.items() if np.isfinite(value)}
+    if not known:
+        return f"{label} None could be measured.".strip()
+    low, high = (chosen(known, key=known.get) for chosen in (min, max))
+    begin = "Smallest" if label == "" else f"{label}: smallest"
+    return f"{begin} {known[low]:.2g} at {low}, largest {known[high]:.2g} at {high}."
 
 
 def _maps_of(label, found, pictures):

@@ -113,6 +113,8 @@ def test_accuracy_without_each_block_is_that_of_the_models_without():
     labels = answers(inside.without_block(V1, "stage2_block2")).argmax(axis=1)
     found = inside.accuracy_without(V1, SOME, labels)
     assert dict(zip(found.layers, found.values, strict=True))["stage2_block2"] == 1
+    with pytest.raises(ValueError, match="4 pictures and 3 labels"):
+        inside.accuracy_without(V1, SOME, labels[:3])
 
 
 # The stream
@@ -131,7 +133,9 @@ def test_contributions_are_norms_of_what_is_added():
 
 def test_many_pictures_are_measured_in_batches(monkeypatch):
     whole = inside.contributions(V1, SOME).values
+    rates = inside.accuracy_without(V1, SOME, LABELS).values
     monkeypatch.setattr(inside, "BATCH", 3)
+    np.testing.assert_array_equal(inside.accuracy_without(V1, SOME, LABELS).values, rates)
     np.testing.assert_allclose(inside.contributions(V1, SOME).values, whole, rtol=1e-5)
 
 
@@ -249,11 +253,19 @@ def test_it_runs_on_jax():
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     script = """
 import numpy as np, resnet_lib as rl
+import keras
 
-model = rl.resnet_v1((16, 16, 3), 8)
-pictures, labels = np.random.default_rng(0).random((4, 16, 16, 3), "float32"), np.arange(4)
-rl.inside.without_block(model, "stage2_block1").predict(pictures, verbose=0)
-rl.inside.contributions(model, pictures), rl.inside.early_exits(model, pictures, labels)
+inputs = keras.Input((4, 4, 2))
+x = inputs
+for name in ("stage1_block1", "stage1_block2"):
+    y = keras.layers.Conv2D(2, 1, activation="relu", name=f"{name}_conv1")(x)
+    x = keras.layers.Add(name=f"{name}_add")([x, y])
+x = keras.layers.GlobalAveragePooling2D()(x)
+model = keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x))
+pictures, labels = np.random.default_rng(0).random((4, 4, 4, 2), "float32"), np.arange(4) % 3
+one = rl.inside.without_block(model, "stage1_block1")(pictures)
+assert np.abs(one - rl.inside.swapped(model, *rl.inside.blocks(model))(pictures)).max() > 0
+print(rl.inside.contributions(model, pictures), rl.inside.early_exits(model, pictures, labels))
 assert rl.inside.path_gradients(model, pictures, labels, samples=1).min() > 0
 """
     process = subprocess.run(

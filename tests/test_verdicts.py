@@ -9,6 +9,7 @@ from small import PICTURES
 
 from resnet_lib import datasets, plots, records, verdicts
 from resnet_lib.explain import similarity
+from resnet_lib.inspection import Signal
 
 COUNTS = [[3, 1, 0], [0, 4, 0], [2, 0, 5]]
 NAMES = ["cat", "dog", "bird"]
@@ -158,3 +159,23 @@ def test_maps_of_another_size_are_refused():
         plots.maps(np.zeros((8, 8, 3)), {"a": np.zeros((8, 8))}, titles=[])
     with pytest.raises(ValueError, match="something to draw"):
         plots.maps(np.zeros((8, 8, 3)), {})
+
+
+# By block
+
+
+def test_blocks_are_bars_and_the_whole_a_line():
+    names = ("whole", "stage1_block1", "stage1_block2", "stage2_block1")
+    signal = Signal("accuracy", names, np.array([0.9, 0.5, np.nan, 0.7]))
+    fig = plots.by_block(signal, title="without")
+    heights = [bar.get_height() for bar in fig.axes[0].patches]
+    np.testing.assert_array_equal(heights, [0.5, np.nan, 0.7])
+    assert fig.axes[0].lines[0].get_ydata()[0] == 0.9
+    assert fig.alt.endswith("Smallest 0.5 at stage1_block1, largest 0.7 at stage2_block1.")
+    assert {"stage1_block2", "without"} <= set(written_in(fig))
+    two = plots.by_block({"a": signal, "b": signal})
+    assert len(two.axes[0].patches) == 6 and "for a and b" in two.alt
+    with pytest.raises(ValueError, match="same blocks"):
+        plots.by_block({"a": signal, "b": Signal("accuracy", names[1:], signal.values[1:])})
+    nothing = Signal("accuracy", names, np.full(4, np.nan))
+    assert plots.by_block(nothing).alt.endswith("None could be measured.")
