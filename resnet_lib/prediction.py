@@ -243,9 +243,12 @@ class Scorer:
         import keras
 
         size = max(1, min(256, 2**20 // max(1, np.prod(pixels.shape[1:3]))))
+        # JAX compiles for each size anew: let there be few.
+        on_jax = keras.backend.backend() == "jax"
+        size = min(size, 1 << (len(pixels) - 1).bit_length() if on_jax else len(pixels))
         for start in range(0, len(pixels), size):
             part = pixels[start : start + size].astype("float32")
-            more = size - len(part) if start else 0  # Another size would be compiled anew.
+            more = size - len(part)
             part = np.pad(part, [(0, more), (0, 0), (0, 0), (0, 0)])
             found = keras.ops.convert_to_numpy(self._inner.predict_on_batch(part))
             yield found[: len(part) - more]
