@@ -75,7 +75,7 @@ def export(
     path: Path | str,
     format: str | None = None,
     *,
-    pictures: np.ndarray | None = None,
+    pictures: Any = None,
     class_names: Sequence[str] | None = None,
 ) -> Exported:
     """Write a trained network as a file for programs that have no Keras.
@@ -89,7 +89,8 @@ def export(
             size, and uint8 pictures in) or "onnx"; None: what the path ends in.
         pictures: array (n, height, width, channels) as the network takes them, such as 100 training
             pictures: to compare the file with the network on, and for "tflite-int8", which needs
-            them, to take the ranges of its numbers from. None: noise.
+            them, to take the ranges of its numbers from. Of a run, all that `run.predict` takes,
+            such as a folder. None: noise.
         class_names: for a model; a run has its own.
 
     Returns:
@@ -107,6 +108,7 @@ def export(
     _check_packages(format)
     if hasattr(run_or_model, "record"):
         class_names = class_names or run_or_model.class_names
+        pictures = _read(run_or_model, pictures)
     model, shape = _exportable(run_or_model)
     pictures = _pictures(pictures, shape, format)
     labels = _labels_file(path, format, class_names, model.output_shape[-1])
@@ -458,7 +460,7 @@ def command(run: Any, formats: Sequence[str], folder: Path | str, pictures: Any 
         run: `resnet_lib.records.Run`.
         formats: of `SUFFIXES`.
         folder: where they go, as saved_model/, model.tflite, model-int8.tflite, model.onnx.
-        pictures: as in `export`; a folder of pictures is read as `run.predict` reads it.
+        pictures: as in `export`.
 
     Raises:
         ValueError: as `export`, before anything is written; or the folder has no readable picture.
@@ -468,9 +470,7 @@ def command(run: Any, formats: Sequence[str], folder: Path | str, pictures: Any 
     places = {each: folder / checks.choice("format", each, _FILES) for each in formats}
     for format, path in places.items():
         _place(path, format)
-    return table(
-        export(run, path, format, pictures=_read(run, pictures)) for format, path in places.items()
-    )
+    return table(export(run, path, format, pictures=pictures) for format, path in places.items())
 
 
 _FILES = {
@@ -482,9 +482,9 @@ _FILES = {
 
 
 def _read(run, pictures):
-    """Return pictures of the network's size from files or folders; arrays as they are."""
-    if pictures is None or isinstance(pictures, np.ndarray):
-        return pictures
+    """Return pictures as the run's network takes them, of arrays, files or folders."""
+    if pictures is None:
+        return None
     from .datasets import images
     from .pictures import read
 

@@ -176,7 +176,8 @@ def test_the_temperature_is_in_the_file(tmp_path):
 @needs_tensorflow
 @pytest.mark.slow
 def test_the_command_prints_a_table(tmp_path):
-    told = exports.command(a_run(), ["onnx", "tflite"], tmp_path, PICTURES)
+    larger = PICTURES.repeat(2, axis=1).repeat(2, axis=2)  # Fitted as `run.predict` does.
+    told = exports.command(a_run(), ["onnx", "tflite"], tmp_path, larger)
     lines = told.splitlines()
     assert lines[0].split()[:2] == ["format", "size"]
     assert [line.split()[0] for line in lines[1:]] == ["onnx", "tflite"]
