@@ -269,7 +269,8 @@ def test_what_is_refused_leaves_no_folder(tmp_path):
 
 @cache
 def three_of_the_shapes(train, test):
-    drawn = datasets.shapes(train=10 * train, validation=60, test=10 * test, seed=3)
+    # On 18 pictures the choice of the epoch is a matter of luck: with it 77 % were right, not 87 %.
+    drawn = datasets.shapes(train=10 * train, validation=300, test=10 * test, seed=3)
     kinds = np.array([0, 6, 8])  # Circle, cross, heart.
     parts = []
     for part in (drawn.train, drawn.validation, drawn.test):
