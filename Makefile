@@ -97,7 +97,8 @@ test-slow: setup ## run the slow tests: those that take over four seconds
 	$(PYTEST) -m slow tests $(ARGS)
 
 # The tests of what trains, which hold on either backend; tests/test_jax.py runs some in `make test`.
-ENGINE = inspection callbacks network architecture batches machine progress run fit jax_steps
+ENGINE = inspection callbacks network architecture batches machine progress run fit jax_steps \
+  finetuning folds classes prediction calibration cards replay explain inside
 
 test-jax: setup ## run the tests of what trains, and every notebook, under JAX
 	KERAS_BACKEND=jax $(PYTEST) --nbval-lax --nbval-current-env \

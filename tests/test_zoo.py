@@ -277,7 +277,11 @@ def test_the_signs_are_those_of_the_records():
     assert hashes == {rl.datasets.sign_digits().sha256}
 
 
-DATA = {"resnet20v1-cifar10": "cifar10", "resnet20v1-shapes": "shapes"}
+DATA = {
+    "plain20-shapes": "shapes",
+    "resnet20v1-cifar10": "cifar10",
+    "resnet20v1-shapes": "shapes",
+}
 
 
 def test_each_trained_network_is_held_to_its_record():
@@ -286,7 +290,12 @@ def test_each_trained_network_is_held_to_its_record():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param("resnet20v1-cifar10", marks=pytest.mark.images), "resnet20v1-shapes"]
+    "name",
+    [
+        pytest.param("resnet20v1-cifar10", marks=pytest.mark.images),
+        "plain20-shapes",
+        "resnet20v1-shapes",
+    ],
 )
 def test_a_trained_network_has_its_recorded_accuracies(name, read_once):
     data, record = datasets.NAMED[DATA[name]](), RUNS[name].record

@@ -21,6 +21,7 @@
 # | [5. ResNet-50](05_resnet50_comparison.ipynb) | write ResNet-50 from your own block, and prove that it is the one in keras.applications | 0.6 |
 # | [6. Train for real](06_full_training.ipynb) | write augmentation, schedule and training loop; train in the time that you have | 2 |
 # | [7. Fair comparisons](07_fair_comparisons.ipynb) | compare runs at equal cost, see what spoils a comparison, fine-tune | 2 |
+# | [8. Your own pictures](08_your_own_pictures.ipynb) | look a folder over, fine-tune, say what the result is worth and what it looked at, hand it on | 2 |
 # | [10. Many devices](10_many_devices.ipynb) | write an all-reduce, train on several devices and hosts, go on after a stop | 2 |
 #
 # The minutes are those of running all cells, without a GPU. Reading and doing the tasks takes one to two and a half hours a notebook. Take them in order: each uses what the ones before it have built.
@@ -158,12 +159,14 @@ print(*tasks.table().splitlines()[:4], sep="\n")
 # | block | a few convolutions with one skip around them | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | bottleneck | a block of three convolutions, of which the middle one works with fewer channels | [2, The bottleneck](02_identity_and_projection_blocks.ipynb#The-bottleneck) |
 # | branch | the convolutions of a block, beside the skip | [1, The skip, in one line](01_skip_connections.ipynb#The-skip,-in-one-line) |
+# | calibration | making probabilities mean what they say | [8, How sure may it be?](08_your_own_pictures.ipynb#How-sure-may-it-be?) |
 # | data parallelism | each device holds the whole network and takes a part of each batch | [10, Divide the batch](10_many_devices.ipynb#Divide-the-batch) |
 # | degradation | a deeper plain network trains worse than a shallower one | [1, A plain network, shallow and deep](01_skip_connections.ipynb#A-plain-network,-shallow-and-deep) |
 # | epoch, step | a step takes one batch, an epoch takes every training picture once | [6, Steps and epochs](06_full_training.ipynb#Steps-and-epochs) |
 # | feature map | what a layer outputs: height, width and channels | [3, The network as a picture](03_cifar_resnet_v1.ipynb#The-network-as-a-picture) |
 # | fine-tuning | training a network further, on pictures of another kind | [7, Fine-tune](07_fair_comparisons.ipynb#Fine-tune) |
 # | form | which details of a network are meant, where several go by one name | [3, Table 6, recomputed](03_cifar_resnet_v1.ipynb#Table-6,-recomputed) |
+# | Grad-CAM | a map of where a network has its reasons for a class | [8, What it looked at](08_your_own_pictures.ipynb#What-it-looked-at) |
 # | He initialisation | random weights of a size that keeps the signal's from layer to layer | [1, What gets through at the start](01_skip_connections.ipynb#What-gets-through-at-the-start) |
 # | identity block | a block whose skip is the input itself | [2, The identity block](02_identity_and_projection_blocks.ipynb#The-identity-block) |
 # | kernel | of a convolution: its weights; of a notebook: the process that runs its cells | [Memory](#Memory) |

@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -253,6 +254,20 @@ def guarded(function, *args, **options):
         return function(*args, **options)
     except (Exception, SystemExit) as error:
         raise Raised(f"your function raised {error_told(error)}") from error
+
+
+def array(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """Return what a reader's function returned as floats of a shape; raise Wrong if it is none."""
+    if keras.ops.is_tensor(value) and not isinstance(value, keras.KerasTensor):
+        value = keras.ops.convert_to_numpy(value)
+    try:
+        found = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise Wrong(f"your function returned {described(value)}. Expected: {what}.") from None
+    if found.shape != shape:
+        seen = f"an array of shape {found.shape}" if found.ndim else described(value)
+        raise Wrong(f"your function returned {seen}. Expected: {what}, of shape {shape}.")
+    return found
 
 
 def is_number(value):
