@@ -98,7 +98,7 @@ test-slow: setup ## run the slow tests: those that take over four seconds
 
 # The tests of what trains, which hold on either backend; tests/test_jax.py runs some in `make test`.
 ENGINE = inspection callbacks network architecture batches machine progress run fit jax_steps \
-  finetuning folds classes prediction calibration cards replay explain inside
+  prediction calibration cards
 
 test-jax: setup ## run the tests of what trains, and every notebook, under JAX
 	KERAS_BACKEND=jax $(PYTEST) --nbval-lax --nbval-current-env \

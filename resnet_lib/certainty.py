@@ -37,7 +37,7 @@ def reliability(calibration: Any, *, title: str = "") -> Figure:
         _draw_bins(ax, bins)
         ax.set_title(f"{name}: calibration error {bins.error:.1%}", fontsize=10)
     axes[0].set_ylabel("share that is right")
-    axes[0].legend(loc="upper left")
+    axes[0].legend(loc="upper left", frameon=True, edgecolor="none", framealpha=0.9)
     fig.suptitle(plain(title or f"{calibration.measured:,} pictures"), fontsize=10)
     return fig
 

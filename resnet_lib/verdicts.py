@@ -264,7 +264,7 @@ def by_block(measured: Mapping[Any, Signal] | Signal, *, title: str = "") -> Fig
     ax.grid(False, axis="x")
     ax.set_ylabel(first.what)
     if len(several) > 1:
-        ax.legend()
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(several))
     _head(fig, title)
     return fig
 

@@ -365,7 +365,7 @@ for kind in ("plain20", "resnet20v1"):
 rl.plots.by_block(without)
 
 # %% [markdown]
-# The lines are the whole networks. A plain network has one path, and without a block of it next to nothing is left; its first blocks of stages 2 and 3 cannot even be left out, for nothing else makes their shape. What the residual network has learnt lies on paths of all lengths, and those past the block remain. Dearest are its first blocks of stages 2 and 3, whose projection then has to do alone.
+# The lines are the whole networks. A plain network has one path, and without a block of it little is left; its first blocks of stages 2 and 3 cannot even be left out, for nothing else makes their shape. What the residual network has learnt lies on paths of all lengths, and those past the block remain. Dearest are its first blocks of stages 2 and 3, whose projection then has to do alone.
 
 # %% [markdown]
 # ## One new picture
@@ -459,7 +459,8 @@ with zipfile.ZipFile(work / "run" / "model.keras") as archive:
     card = json.loads(archive.read("card.json"))
 print(card["classes"], card["input_shape"])
 plain = keras.saving.load_model(work / "run" / "model.keras")
-print(card["classes"][plain.predict(data.test.images[:1], verbose=0).argmax()])
+answers = [model.predict(data.test.images, verbose=0) for model in (plain, run.model)]
+print("largest difference of a probability:", abs(answers[0] - answers[1]).max())
 
 # %% [markdown]
 # For a phone or a web page there are other formats:
