@@ -6,6 +6,9 @@ from collections import Counter
 import keras
 import numpy as np
 from keras import layers
+from later import later
+
+from resnet_lib import datasets, records, zoo
 
 # The accuracy of the most frequent class
 
@@ -154,7 +157,6 @@ def set_free_then_frozen(model, first):
 
 
 SET_FREE_WRONG = [
-    (set_free_with_bn, "still the faulty one"),
     (set_free_all, "a layer before"),
     (set_free_only_first, "dense"),
     (set_free_half_of_bn, "another is not"),
@@ -215,12 +217,41 @@ GRADCAM_WRONG = [
     (lambda a, g: a, "of shape (4, 5)"),
 ]
 
+# A run with its card
+
+
+@later
+def calibrated():
+    run = zoo.load("resnet20v1-shapes")
+    run.calibrate(datasets.shapes(train=10, validation=40, test=20))
+    return run
+
+
+def recorded(**changed):
+    """Return a run as if something had come out otherwise."""
+    record = records.recorded()["resnet20v1-signs-seed0"].record
+    return records.Run(record | {"results": record["results"] | changed})
+
+
+def unfinished():
+    record = records.recorded()["resnet20v1-signs-seed0"].record
+    return records.Run({name: each for name, each in record.items() if name != "results"})
+
+
+PROJECT_WRONG = [
+    (recorded(), "not calibrated yet"),
+    (recorded(test_accuracy_best=0.13), "more than a guess"),
+    (unfinished(), "was not finished"),
+    (0.9, "Expected: a run"),
+]
+
 RIGHT = {
     "08-baseline": [baseline_by_counter, baseline_by_unique],
     "08-twins": [twins_one_by_one, twins_by_norm],
     "08-fault-frozen": [set_free_in_two_steps, set_free_by_weights],
     "08-temperature": [tempered_by_logits, tempered_by_keras],
     "08-gradcam": [map_by_einsum, map_of_largest_one, map_of_sums],
+    "08-project": [calibrated()],
 }
 WRONG = {
     "08-baseline": BASELINE_WRONG,
@@ -228,6 +259,7 @@ WRONG = {
     "08-fault-frozen": SET_FREE_WRONG,
     "08-temperature": TEMPERATURE_WRONG,
     "08-gradcam": GRADCAM_WRONG,
+    "08-project": PROJECT_WRONG,
 }
 STUBS = {"08-fault-frozen": set_free_with_bn}
 SLOW = set()

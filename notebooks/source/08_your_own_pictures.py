@@ -16,7 +16,6 @@ import resnet_lib as rl
 import io
 import json
 import tempfile
-import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -166,16 +165,14 @@ print(f"always the most frequent class: {guess:.0%}")
 keras.utils.set_random_seed(0)
 network = rl.resnet_v1((32, 32, 3), 20, data.num_classes, form="standard")
 recipe = replace(rl.recipes.ONE_CYCLE, epochs=15, batch_size=32)
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Where nothing was learnt, it says so.
-    scratch = rl.train(network, data, recipe, progress=False)
+scratch = rl.train(network, data, recipe, progress=False)
 run = rl.finetune(data, base="resnet20v1-cifar10", out=work / "run", progress=False)
 for name, each in {"from scratch": scratch, "fine-tuned": run}.items():
     seconds = sum(each.history["cpu_seconds"])
     print(f"{name:13}{each.record['results']['test_accuracy_best']:4.0%}, {seconds:3.0f} CPU s")
 
 # %% [markdown]
-# With few pictures, what another network knows of edges, corners and colours is worth more than time. A run that is no better than a guess says so in a warning, and what to try. Shown or printed, a run is a card:
+# With few pictures, what another network knows of edges, corners and colours is worth more than time. Without `progress=False`, a run that is no better than a guess says so, and what to try. Shown or printed, a run is a card:
 
 # %% tags=["nbval-time"]
 run
@@ -247,7 +244,7 @@ fig
 # %% [markdown]
 # A row is what is there, a column what the network says. And the pictures themselves, those that it was surest of first:
 
-# %% tags=["nbval-time"]
+# %%
 fig = rl.plots.mistakes(run, data)
 fig.alt = "Pictures that got a wrong answer, over each its class, the answer and its probability."
 fig

@@ -446,7 +446,7 @@ EXERCISES = {
         level="hard",
         minutes=45,
         hints=(
-            "`print(rl.datasets.survey(folder))` first: mend what it names.",
+            "look at the folder first: `print(rl.datasets.survey(folder))`. Mend what it names.",
             "`data = rl.datasets.image_folder(folder, size=32)`, then `rl.finetune(data, out=…)`. "
             'Larger pictures: base="resnet50-imagenet", where a download is possible.',
             "`run.calibrate(data)`, then `run` shows the card.",

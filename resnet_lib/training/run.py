@@ -84,7 +84,8 @@ def train(
             size and learning rate stay the recipe's, and batch normalisation's statistics are those
             of the whole batch. None: as `execution` says, else one.
         progress: in a notebook, a figure that grows; in a terminal, a bar with the time left;
-            elsewhere a line an epoch. False: none.
+            elsewhere a line an epoch; in the end a warning, if nothing was learnt that shows.
+            False: none of these.
         tensorboard: whether TensorBoard's files are written into the run folder as well.
         callbacks: further Keras callbacks. What they change at an epoch's end is part of the run
             and of what it is resumed from. Each size of `recipe.sizes` is a `fit` of its own, at
@@ -211,7 +212,8 @@ def carried_out(
     asked = record.get("stopped", "").startswith(("by hand", "by SIGTERM"))
     if kept is not None and asked and hosts.is_first():
         print(f"{kept} holds what was learnt. {GO_ON}", file=sys.stderr)
-    _warn_of_nothing(record)
+    if progress:
+        _warn_of_nothing(record)
     return records.Run(record, kept, job.final)
 
 
