@@ -219,8 +219,9 @@ def test_a_training_whose_lines_nobody_reads_goes_on(tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.readline()
     process.stdout.close()
-    assert process.stderr.read() == ""
+    told = process.stderr.read()
     assert process.wait() == 0
+    assert told.count("\n") <= 2 and ("learnt" in told or not told), "of the network, if at all"
     assert len(records.load(out).history["loss"]) == 3
 
 
