@@ -10,7 +10,6 @@ import shlex
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 
@@ -24,8 +23,6 @@ BLOCKS = (
     "of v1: basic (the default), bottleneck, resnet-d, resnext, se or stochastic-depth; of v2: "
     "basic, bottleneck (the default), convnext, skipinit, transformer or wide"
 )
-# What `finetune` takes as `preprocessing`.
-PREPARATIONS = ("caffe", "tf", "torch", "0-1")
 EXPECTED = (ValueError, TypeError, OSError, ImportError, FloatingPointError, MemoryError)
 
 # What a command that trains ends with, beside 0; a cluster may start it again after these two.
@@ -224,14 +221,14 @@ def _add_base_options(tune):
     _add_data_options(tune, default=None)
     add(
         "--stages",
-        type=_stages,
+        type=_number_or_all("stages", 0),
         default=2,
         metavar="N|all",
         help="how many upper stages are trained after the head; default: 2",
     )
     add(
         "--preprocessing",
-        choices=PREPARATIONS,
+        choices=bases.PREPARATIONS,
         help="what pixels of 0-255 went through before the base, where it has nothing inside",
     )
 
@@ -287,7 +284,7 @@ def _add_training_options(train):
     )
     add(
         "--devices",
-        type=_devices,
+        type=_number_or_all("devices", 1),
         metavar="N|all",
         help="how many devices share each batch, all: those of all hosts; default: 1, with several "
         "processes all",
@@ -305,14 +302,18 @@ def _add_training_options(train):
     add("--tensorboard", action="store_true", help="write TensorBoard's files into FOLDER as well")
 
 
-def _stages(text):
-    """Return "all" or a number of stages."""
-    try:
-        return text if text == "all" else checks.count("--stages", int(text), least=0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"Expected a number of stages, or all. Received: {text!r}"
-        ) from None
+def _number_or_all(what, least):
+    """Return a function of text that returns "all", or a number of what there may be."""
+
+    def number(text):
+        try:
+            return text if text == "all" else checks.count(what, int(text), least=least)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"Expected a number of {what}, or all. Received: {text!r}"
+            ) from None
+
+    return number
 
 
 def _weight(text):
@@ -338,18 +339,6 @@ def _class_weight(options):
     return "balanced"
 
 
-def _devices(text):
-    """Return "all" or a number of devices."""
-    if text == "all":
-        return text
-    try:
-        return checks.count("--devices", int(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"Expected a number of devices, or all. Received: {text!r}"
-        ) from None
-
-
 def _assignment(text):
     """Return the two sides of FIELD=VALUE, the value read as JSON where it is."""
     field, equals, value = text.partition("=")
@@ -367,11 +356,9 @@ def _records(options):
     from . import records
 
     runs = {}
-    with warnings.catch_warnings(record=True) as told:
+    with runtime.warnings_in_lines():
         for folder in options.folders:
             runs |= records.runs_in(folder)
-    for warning in told:
-        print(f"resnet_lib: {warning.message}", file=sys.stderr)
     runtime.say(records.table(runs or records.recorded()))
     return 0
 
@@ -400,16 +387,17 @@ def _forgotten(paths):
 
 
 def _train(options):
-    with _in_order():
-        return _trained(options, _train_one)
+    with _in_order(), runtime.warnings_in_lines():
+        return _trained(options, _asked, _train_one)
 
 
 def _finetune(options):
-    with _in_order():
-        return _trained(options, _finetune_one)
+    with _in_order(), runtime.warnings_in_lines():
+        return _trained(options, _check_base, _finetune_one)
 
 
-def _trained(options, one):
+def _trained(options, check, one):
+    """Train one network, after what can be checked without Keras; return the exit code."""
     # What can be refused is refused before Keras is imported, or at least before the data is read.
     checks.count("seed", options.seed, least=0, most=2**32 - 1)
     if options.out.exists() and not options.resume:
@@ -422,13 +410,7 @@ def _trained(options, one):
         from .datasets import folders
 
         folders.find(options.pictures)
-    if one is _finetune_one:
-        from . import bases
-
-        bases.check(options.base)
-        _asked_to_tune(options)
-    else:
-        _asked(options)
+    check(options)
     runtime.prepare()
     import keras
 
@@ -463,11 +445,14 @@ def _trained(options, one):
 
 def _train_one(options, devices):
     from . import models
+    from .datasets.resize import shrunk
     from .training import train
 
     builder, depth = models.parse_model_id(options.model, options.block)
     form = options.form or _form(builder, options.recipe)
     data = _data(options, options.size)
+    if options.pictures is None and options.size is not None:
+        data = shrunk(data, options.size)
     shape = (data.image_shape, data.num_classes)
     chosen = {"form": form, "block": options.block, "dropout": options.dropout}
     model = models.build(options.model, *shape, **chosen)
@@ -475,6 +460,13 @@ def _train_one(options, devices):
     recipe = _recipe(options, model, data, depth, execution)
     notes = {name: value for name, value in chosen.items() if value is not None}
     return train(model, data, recipe, **_common(options, execution, notes))
+
+
+def _check_base(options):
+    from . import bases
+
+    bases.check(options.base)
+    _asked_to_tune(options)
 
 
 def _finetune_one(options, devices):
@@ -495,19 +487,14 @@ def _finetune_one(options, devices):
 
 
 def _data(options, size):
-    """Return the data that is asked for, in pictures of a size, where one is."""
+    """Return the data that is asked for; pictures of a folder are read at a size, if it is one."""
     from . import datasets
-    from .datasets.resize import shrunk
 
     if options.pictures is not None:
         data = datasets.image_folder(options.pictures, **({} if size is None else {"size": size}))
     else:
         data = datasets.NAMED[options.dataset]()
-    if options.limit is not None:
-        data = data.limit(options.limit)
-    if options.pictures is None and options.size is not None and options.run is _train:
-        data = shrunk(data, options.size)
-    return data
+    return data if options.limit is None else data.limit(options.limit)
 
 
 def _execution(options, data, devices):

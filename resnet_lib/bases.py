@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checks, records, zoo
+from . import checks, records
 
 if TYPE_CHECKING:
     import keras
@@ -17,6 +17,10 @@ DEFAULT = "resnet20v1-cifar10"
 # keras.applications' weights, which Keras downloads once, by their hash.
 IMAGENET = {f"resnet{depth}-imagenet": depth for depth in (50, 101, 152)}
 SUFFIX = ".keras"
+# How pixels of 0-255 may be prepared for a base: as
+# keras.applications.imagenet_utils.preprocess_input calls it, or divided by 255.
+SCALED = "0-1"
+PREPARATIONS = ("caffe", "tf", "torch", SCALED)
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Base:
 
 def names() -> tuple[str, ...]:
     """Return the names of the bases: those that come with the library, then ImageNet's."""
-    return (*zoo.names(), *IMAGENET)
+    return (*records.trained(), *IMAGENET)
 
 
 def check(base: str | os.PathLike) -> str | Path:
@@ -126,7 +130,7 @@ def _of_imagenet(name):
         model = imagenet.resnet(imagenet.SHAPE, IMAGENET[name], **options)
     except ConnectionError as error:
         raise ConnectionError(
-            f"{error} These bases need no download: {', '.join(zoo.names())}. A copy of the "
+            f"{error} These bases need no download: {', '.join(records.trained())}. A copy of the "
             f"network that another computer has saved as a {SUFFIX} file can be named by its path, "
             'with preprocessing="caffe".'
         ) from error

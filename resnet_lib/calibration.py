@@ -6,7 +6,6 @@ and 4.2.
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -265,14 +264,12 @@ def _bins_at(scored, temperature):
 
 def _warn_of_few(n, found, keep):
     if found is None:
-        warnings.warn(
+        checks.warn(
             f"{n:,} pictures do not tell a temperature, for next to all of them are right: it "
-            "stays 1.",
-            stacklevel=4,
+            "stays 1."
         )
     if n * (1 - keep) < 1:
-        warnings.warn(
+        checks.warn(
             f"{n:,} pictures are few for a threshold that keeps {keep:.0%}: it is the lowest value "
-            "of all.",
-            stacklevel=4,
+            "of all."
         )

@@ -4,9 +4,13 @@ A function takes the argument's name (`classes` and `input_shape` know theirs) a
 returns the value in the type to use. Nothing here imports Keras.
 """
 
+import contextlib
 import difflib
 import math
 import operator
+import os
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,6 +144,27 @@ def input_shape(shape: Any, smallest: int) -> tuple[int | None, int | None, int]
     if channels < 1 or any(side is not None and side < smallest for side in sides):
         raise ValueError(expected)
     return (*sides, channels)
+
+
+# What stands between the reader's line and a warning: this package, and its decorators.
+_OURS = (f"{Path(__file__).parent}{os.sep}", contextlib.__file__)
+
+
+def warn(text: str) -> None:
+    """Warn as from the line outside of this package that has called into it.
+
+    Args:
+        text: a sentence or two. What is no text in UTF-8, as a file's name may be, is escaped.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(encodable(text), stacklevel=level if frame is not None else 2)
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be written anywhere: names of files may not be UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def ten_of(names: Sequence[str]) -> str:

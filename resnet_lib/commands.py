@@ -5,8 +5,6 @@ library, such as resnet20v1-cifar10.
 """
 
 import json
-import sys
-import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import wraps
@@ -74,14 +72,8 @@ def _told_in_lines(command: Callable[[Namespace], int]) -> Callable[[Namespace],
 
         found = load(options.network)
         runtime.prepare()
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("default", UserWarning)
-            try:
-                return command(options, found)
-            finally:
-                for warning in told:
-                    if issubclass(warning.category, UserWarning):
-                        print(f"resnet_lib: {warning.message}", file=sys.stderr)
+        with runtime.warnings_in_lines():
+            return command(options, found)
 
     return run
 

@@ -4,7 +4,6 @@ All of them explain one number, the logit of a class: what the softmax takes. Th
 be the wrong number, for it is flat where a network is sure, and depends on all classes at once.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import keras
@@ -176,10 +175,9 @@ def integrated_gradients(
 def _check_complete(added, scores, steps):
     found, wanted = added.sum(), scores[1] - scores[0]
     if abs(found - wanted) > GAP * max(abs(wanted), GAP * abs(added).sum()):
-        warnings.warn(
+        checks.warn(
             f"the integrated gradients add up to {found:.4g}, and the logit changes by "
-            f"{wanted:.4g}: take more than steps={steps}",
-            stacklevel=3,
+            f"{wanted:.4g}: take more than steps={steps}"
         )
 
 

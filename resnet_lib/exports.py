@@ -485,8 +485,7 @@ def _read(run, pictures):
     """Return pictures as the run's network takes them, of arrays, files or folders."""
     if pictures is None:
         return None
-    from .datasets import images
     from .pictures import read
 
-    found = read(pictures, run.card, images)
+    found = read(pictures, run.card)
     return found.pixels[found.readable()]

@@ -8,8 +8,9 @@ the new head first.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,9 @@ from . import bases, checks, recipes, records, runtime
 from .datasets.base import Dataset, Split
 from .training import hosts
 from .training.copies import checked, copied, is_graph
-from .training.machine import Execution
 from .training.network import float32, head_of, sees_pixels
-from .training.run import carried_out
+from .training.run import train
 
-# What keras.applications.imagenet_utils.preprocess_input calls the ways of preparing pixels.
-MODES = ("caffe", "tf", "torch")
-SCALED = "0-1"
 # The steps that a set of few pictures gets, and the epochs that a large one gets at least.
 STEPS, FEWEST, MOST = 300, 10, 60
 
@@ -37,23 +34,14 @@ def finetune(
     base: str | Path | keras.Model | bases.Base = bases.DEFAULT,
     recipe: recipes.Recipe | None = None,
     *,
-    out: Path | str | None = None,
-    resume: bool = False,
     stages: int | str = 2,
     preprocessing: str | Callable | None = None,
     size: int | None = None,
     dropout: float = 0.0,
-    epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
-    deterministic: bool = False,
-    execution: Execution | None = None,
-    devices: int | str | None = None,
     progress: bool = True,
-    tensorboard: bool = False,
-    callbacks: Iterable[keras.callbacks.Callback] = (),
-    class_weight: str | Mapping | None = None,
-    notes: dict[str, Any] | None = None,
+    **options: Any,
 ) -> records.Run:
     """Train a network for `data` that begins with what another has learnt.
 
@@ -81,8 +69,6 @@ def finetune(
         recipe: `resnet_lib.recipes.Recipe`; None: `recipes.FINE_TUNE`, in more epochs where there
             are few pictures and fewer where there are many: see `suited`. Its `normalize` is
             "inside" in any case.
-        out: folder for the run, as for `train`.
-        resume: whether to go on with the run in `out`, as for `train`.
         stages: how many of the upper stages are trained after the head; a stage is what has feature
             maps of one height and width. "all", or 0 for the head alone.
         preprocessing: what pixels of 0-255 go through before `base` takes them, where it has
@@ -91,23 +77,19 @@ def finetune(
             tensor. It becomes a part of the trained network. None: it is inside of `base` already.
         size: height and width of the pictures in place of those that `base` was trained on.
         dropout: share of the features that are set to zero in training, before the head.
-        epochs: as for `train`: stop after so many epochs of the recipe.
         batch_size: images in a batch in place of the recipe's.
         seed: as for `train`; the head's first weights depend on it too.
-        deterministic: as for `train`.
-        execution: as for `train`.
-        devices: as for `train`.
         progress: as for `train`.
-        tensorboard: as for `train`.
-        callbacks: as for `train`. Each of the two phases is a `fit` of its own.
-        class_weight: as for `train`: "balanced", or a dict, class -> weight.
-        notes: as for `train`.
+        **options: of `train`, as there: out, resume, epochs, deterministic, execution, devices,
+            tensorboard, callbacks, class_weight, notes. Each of the two phases is a `fit` of its
+            own.
 
     Returns:
         `resnet_lib.records.Run`, as from `train`. Its model takes pictures of 0-255 of the size
         that it was trained at. The record says under "base" what it began with.
 
     Raises:
+        TypeError: for an option that `train` does not have.
         ValueError: as `train`; and if `base` is none, has no features to build on, takes no such
             pictures, or is prepared twice or not at all.
         ConnectionError: if `base` must be downloaded and cannot be, with those that need not.
@@ -123,6 +105,7 @@ def finetune(
         raise ValueError(
             f"Expected `recipe` to be a Recipe, such as recipes.FINE_TUNE. Received: {recipe!r}"
         )
+    signature(train).bind_partial(**options)  # Refused here, before anything is downloaded.
     seed = checks.count("seed", seed, least=0)
     recipe = replace(recipe or suited(data, batch_size), normalize="inside")
     began = bases.find(base)
@@ -138,11 +121,8 @@ def finetune(
         **chosen,
         "preprocessing": _told(began.preprocessing or preprocessing),
     }
-    options = dict(out=out, resume=resume, epochs=epochs, batch_size=batch_size, seed=seed)
-    options |= dict(deterministic=deterministic, execution=execution, devices=devices)
-    options |= dict(progress=progress, tensorboard=tensorboard, callbacks=callbacks)
-    options |= dict(class_weight=class_weight, notes=notes, base=described)
-    return carried_out(model, resized, recipe, **options)
+    options |= dict(batch_size=batch_size, seed=seed, progress=progress, base=described)
+    return train(model, resized, recipe, **options)
 
 
 def suited(data: Dataset, batch_size: int | None = None) -> recipes.Recipe:
@@ -273,7 +253,7 @@ def _preparation(base, preprocessing, data):
 def _function(preprocessing):
     if preprocessing is None or callable(preprocessing):
         return preprocessing
-    if checks.choice("preprocessing", preprocessing, (*MODES, SCALED)) == SCALED:
+    if checks.choice("preprocessing", preprocessing, bases.PREPARATIONS) == bases.SCALED:
         return keras.layers.Rescaling(1 / 255, name="scale")
     prepare = keras.applications.imagenet_utils.preprocess_input
     return lambda pixels: prepare(pixels, "channels_last", preprocessing)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from . import checks
-from .inspection import OTHER, _nodes, _stage_and_block
+from .inspection import OTHER, nodes_of, stage_and_block
 from .labels import (
     Box,
     Shape,
@@ -223,7 +223,7 @@ def _calls(model):
 
 def _add_calls(model, outer, calls, made):
     """Append a model's calls; `made` holds by which call a tensor, by its id, is made."""
-    for node in _nodes(model):
+    for node in nodes_of(model):
         inner = getattr(node.operation, "_functional", node.operation)
         names = (*outer, node.operation.name)
         if getattr(inner, "_nodes_by_depth", None) is not None:  # A model: look into it.
@@ -485,7 +485,7 @@ def _keys(calls, members):
 
 
 def _key(name, operation):
-    return _stage_and_block(operation) if name == operation.name else (OTHER, None)
+    return stage_and_block(operation) if name == operation.name else (OTHER, None)
 
 
 def _in_front(key, block):

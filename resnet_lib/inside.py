@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from . import checks
-from .inspection import OTHER, Signal, _kernels, _stage_and_block, gradients
+from .inspection import OTHER, Signal, gradients, kernels_of, stage_and_block
 from .replay import Graph, graph_of
 from .training.copies import checked, copied
 
@@ -57,7 +57,7 @@ def blocks(model: keras.Model) -> tuple[str, ...]:
 def _blocks(graph: Graph) -> list[_Block]:
     members = {}
     for place in graph.between([0], [graph.output]):
-        stage, block = _stage_and_block(graph.steps[place].operation)
+        stage, block = stage_and_block(graph.steps[place].operation)
         if stage != OTHER and block is not None:
             members.setdefault(f"{stage}_block{block}", []).append(place)
     if not members:
@@ -96,7 +96,7 @@ def _is_sum(step):
 
 def _work(graph, entry, number):
     places = graph.between([entry], [number])
-    return sum(bool(_kernels(graph.steps[place].operation)) for place in places)
+    return sum(bool(kernels_of(graph.steps[place].operation)) for place in places)
 
 
 def _found(graph, name) -> _Block:

@@ -139,9 +139,9 @@ def feature_maps(model: keras.Model, input_shape: Sequence | None = None) -> lis
         ValueError: if the model is not a functional one.
     """
     last, blocks = {}, {}
-    for node in _nodes(_at_shape(model, input_shape)):
+    for node in nodes_of(_at_shape(model, input_shape)):
         name, shape = node.operation.name, node.output_tensors[0].shape
-        stage, block = _stage_and_block(node.operation)
+        stage, block = stage_and_block(node.operation)
         is_map = len(shape) == 4 and not isinstance(node.operation, layers.InputLayer)
         if is_map and stage != "head":
             last[stage] = (tuple(shape[1:]), name)
@@ -158,7 +158,8 @@ def _has_stages(names):
     return any(name.startswith("stage") for name in names)
 
 
-def _stage_and_block(operation):
+def stage_and_block(operation: keras.Operation) -> tuple[str, str | None]:
+    """Return the stage and the number of the block that an operation's name tells, else `OTHER`."""
     if match := _STAGE.match(operation.name):
         return match.groups()
     if match := _KERAS_STAGE.match(operation.name):
@@ -172,7 +173,7 @@ def _stage_and_block(operation):
 
 def _at_shape(model, input_shape):
     """The model itself, or a copy of it with another input shape."""
-    _nodes(model)  # Refuses what is no model.
+    nodes_of(model)  # Refuses what is no model.
     if input_shape is None:
         return model
     shapes = input_shape if isinstance(input_shape, list) else [input_shape]
@@ -180,11 +181,14 @@ def _at_shape(model, input_shape):
     return keras.models.clone_model(model, inputs if len(inputs) > 1 else inputs[0])
 
 
-def _nodes(model):
-    """The calls of a model's layers, in the order of computation.
+def nodes_of(model: keras.Model) -> list:
+    """Return the calls of a model's layers, in the order of computation.
 
     A layer that is shared has a node for each call. Nodes have no public name in Keras; the
     package's own `summary` and `plot_model` read them in this way too.
+
+    Raises:
+        ValueError: if it is no functional model, nor a sequential one that is built.
     """
     functional = getattr(model, "_functional", model)  # A sequential model has one inside.
     by_depth = getattr(functional, "_nodes_by_depth", None)
@@ -198,7 +202,7 @@ def _nodes(model):
 
 def _flat_nodes(model):
     """The same, for what cannot look into a model that is nested in another."""
-    nodes = _nodes(model)
+    nodes = nodes_of(model)
     for node in nodes:
         if isinstance(node.operation, (keras.Model, layers.Wrapper)):
             raise ValueError(
@@ -226,7 +230,7 @@ def count_multiply_adds(model: keras.Model, input_shape: Sequence | None = None)
 
     Source: the unit of arXiv 1512.03385, table 1.
     """
-    return sum(_node_multiply_adds(node) for node in _nodes(_at_shape(model, input_shape)))
+    return sum(_node_multiply_adds(node) for node in nodes_of(_at_shape(model, input_shape)))
 
 
 def _node_multiply_adds(node):
@@ -240,7 +244,7 @@ def _node_multiply_adds(node):
         )
     if isinstance(layer, layers.MultiHeadAttention):
         return _attention_multiply_adds(layer, *node.input_tensors[:2])
-    kernels = _kernels(layer)
+    kernels = kernels_of(layer)
     if not kernels:
         return 0
     # A transposed convolution applies its kernel at each pixel that comes in.
@@ -260,7 +264,8 @@ def _attention_multiply_adds(layer, query, value):
     return products + sum(places * math.prod(each.kernel.shape) for each, places in dense)
 
 
-def _kernels(layer):
+def kernels_of(layer: keras.Operation) -> list:
+    """Return the kernels of a convolution or dense layer; of other operations none."""
     if isinstance(layer, _SEPARABLE):
         return [layer.depthwise_kernel, layer.pointwise_kernel]
     return [layer.kernel] if isinstance(layer, _WITH_KERNEL) else []
@@ -307,7 +312,7 @@ def receptive_field(model: keras.Model) -> dict[str, float]:
         for tensor in node.output_tensors:
             reach[id(tensor)] = pixels + (kernel - 1) * jump
             step[id(tensor)] = jump * strides
-        stages[_stage_and_block(node.operation)[0]] = reach[id(node.output_tensors[0])]
+        stages[stage_and_block(node.operation)[0]] = reach[id(node.output_tensors[0])]
     outside = ("head", OTHER) if _has_stages(stages) else ()
     return {stage: pixels for stage, pixels in stages.items() if stage not in outside}
 
@@ -371,7 +376,7 @@ def gradient_norms(model: keras.Model, images: np.ndarray, labels: Sequence[int]
     Raises:
         NotImplementedError: where Keras runs on another backend than TensorFlow or JAX.
     """
-    kernels = [(layer.name, k) for layer in _main_path(model) for k in _kernels(layer)]
+    kernels = [(layer.name, k) for layer in _main_path(model) for k in kernels_of(layer)]
     variables = [kernel for _, kernel in kernels]
     images = keras.ops.convert_to_tensor(images, "float32")
     labels = keras.ops.convert_to_tensor(np.asarray(labels), "int32")
@@ -438,7 +443,7 @@ _GRADIENTS = {"tensorflow": _gradients_on_tensorflow, "jax": _gradients_on_jax}
 
 def _main_path(model):
     """The layers with a kernel that count towards the depth, in order: none that stand beside."""
-    found = [node.operation for node in _flat_nodes(model) if _kernels(node.operation)]
+    found = [node.operation for node in _flat_nodes(model) if kernels_of(node.operation)]
     return [layer for layer in dict.fromkeys(found) if not _BESIDE.search(layer.name)]
 
 

@@ -1,21 +1,19 @@
 """Pictures as a trained network takes them: files of any kind and size, folders, or arrays.
 
-Files are read as `resnet_lib.datasets.image_folder` reads them, by the module `datasets.images`,
-which is handed in as `reader`. A card (`resnet_lib.cards`) says in which shape they were read for
-training, and which shape the network then took.
+Files are read as `resnet_lib.datasets.image_folder` reads them. A card (`resnet_lib.cards`) says in
+which shape they were read for training, and which shape the network then took.
 """
 
 import os
 import unicodedata
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import checks
+from .datasets import images
 
 
 class Pictures(NamedTuple):
@@ -33,13 +31,12 @@ class Pictures(NamedTuple):
         return np.array([row for row in range(len(self.names)) if row not in self.errors], int)
 
 
-def read(pictures: Any, card: Mapping, reader: ModuleType) -> Pictures:
+def read(pictures: Any, card: Mapping) -> Pictures:
     """Read pictures as a network takes them.
 
     Args:
         pictures: as `records.Run.predict` takes them.
         card: the network's.
-        reader: `resnet_lib.datasets.images`.
 
     Raises:
         FileNotFoundError: one path, where nothing is.
@@ -59,7 +56,7 @@ def read(pictures: Any, card: Mapping, reader: ModuleType) -> Pictures:
     elif not isinstance(pictures, list | tuple):
         pixels = _fitted(_checked(_array(pictures), shapes), shapes)
         return Pictures([f"[{row}]" for row in range(len(pixels))], pixels, {})
-    return _from_list(pictures, shapes, reader)
+    return _from_list(pictures, shapes)
 
 
 def _is_file(one):
@@ -70,7 +67,7 @@ def _path(file):
     return checks.path("pictures", file) if isinstance(file, str | os.PathLike) else file
 
 
-def _from_list(items, shapes, reader):
+def _from_list(items, shapes):
     """Read a list of files, folders and arrays of one picture each."""
     files, arrays, names = {}, {}, []
     for place, item in enumerate(items):
@@ -78,7 +75,7 @@ def _from_list(items, shapes, reader):
             arrays[len(names)] = _one(item, place, shapes)
             names.append(f"[{place}]")
             continue
-        for file, name in _files(_path(item), reader):
+        for file, name in _files(_path(item)):
             files[len(names)] = file
             names.append(name or f"[{place}]")
     if not names:
@@ -88,7 +85,7 @@ def _from_list(items, shapes, reader):
         pixels[row] = picture
     errors = {}
     if files:
-        found, errors = _from_files(files, [names[row] for row in files], shapes, reader)
+        found, errors = _from_files(files, [names[row] for row in files], shapes)
         pixels[list(files)] = found
     if len(errors) == len(names):
         error = errors[min(errors)]
@@ -119,18 +116,18 @@ def _one(item, place, shapes):
     return _fitted(pixels, shapes)[0]
 
 
-def _files(path, reader):
+def _files(path):
     """Yield (file, name) for a file, or for each picture in a folder; name None: it has none."""
     if not isinstance(path, Path):
         yield path, getattr(path, "name", None)
     elif path.is_dir():
-        for file in in_folder(path, reader):
+        for file in in_folder(path):
             yield file, file.relative_to(path).as_posix()
     else:
         yield path, str(path)
 
 
-def in_folder(folder: Path, reader: ModuleType) -> list[Path]:
+def in_folder(folder: Path) -> list[Path]:
     """Return the picture files in a folder and below it, sorted; a warning names other files.
 
     Raises:
@@ -141,11 +138,11 @@ def in_folder(folder: Path, reader: ModuleType) -> list[Path]:
         inner[:] = sorted(name for name in inner if name[0] != ".")
         for name in sorted(name for name in names if name[0] != "."):
             path = Path(where, name)
-            (files if path.suffix.lower() in reader.EXTENSIONS else others).append(path)
+            (files if path.suffix.lower() in images.EXTENSIONS else others).append(path)
     told = checks.ten_of([path.relative_to(folder).as_posix() for path in others])
     if not files:
         raise ValueError(
-            f"Expected pictures in {folder} ({', '.join(reader.EXTENSIONS)}). "
+            f"Expected pictures in {folder} ({', '.join(images.EXTENSIONS)}). "
             f"Received: {told or 'an empty folder'}"
         )
     if others:
@@ -155,10 +152,10 @@ def in_folder(folder: Path, reader: ModuleType) -> list[Path]:
 
 def _warn(notes):
     for note in notes:
-        warnings.warn(f"{note}.".encode(errors="backslashreplace").decode(), stacklevel=2)
+        checks.warn(f"{note}.")
 
 
-def _from_files(files, names, shapes, reader):
+def _from_files(files, names, shapes):
     """Return the pixels of {row: file}, uint8 (len(files), *shapes[1]), and {row: error}."""
     height, width, channels = shapes[0]
     if height != width or channels not in (1, 3):
@@ -166,9 +163,9 @@ def _from_files(files, names, shapes, reader):
             "Expected arrays, for files become squares of 1 or 3 channels, and the network was "
             f"trained on pictures of {height}x{width}x{channels}. Received: {checks.ten_of(names)}"
         )
-    found = reader.Pictures.empty(len(files), height)
-    reader.read_into(found, list(files.values()), range(len(files)), height)
-    _warn(reader.doubtful(found, names))
+    found = images.Pictures.empty(len(files), height)
+    images.read_into(found, list(files.values()), range(len(files)), height)
+    _warn(images.doubtful(found, names))
     errors = {row: found.unreadable[f] for row, f in files.items() if f in found.unreadable}
     return _fitted(_grey(found.pixels) if channels == 1 else found.pixels, shapes), errors
 
@@ -295,16 +292,13 @@ def _resized(pixels, shape, method):
 # Pictures whose classes are known
 
 
-def labelled(
-    data: Any, card: Mapping, reader: ModuleType, part: str
-) -> tuple[str, Pictures, np.ndarray]:
+def labelled(data: Any, card: Mapping, part: str) -> tuple[str, Pictures, np.ndarray]:
     """Return pictures whose classes are known: what they are, the pictures, and int labels (n,).
 
     Args:
         data: a folder that holds a folder of pictures for each class, a
             `resnet_lib.datasets.Dataset`, or a Split, whose labels are then the network's.
         card: the network's.
-        reader: `resnet_lib.datasets.images`.
         part: which part of a Dataset.
 
     Raises:
@@ -326,22 +320,22 @@ def labelled(
                 f"Received: {labels.max()}"
             )
     elif isinstance(data, str | os.PathLike):
-        return _labelled_folder(checks.path("data", data), card, reader)
+        return _labelled_folder(checks.path("data", data), card)
     else:
         raise ValueError(
             "Expected a folder of folders of pictures, a Dataset or a Split. "
             f"Received: {type(data).__name__}"
         )
-    return source, read(split, card, reader), labels
+    return source, read(split, card), labels
 
 
-def _labelled_folder(folder, card, reader):
+def _labelled_folder(folder, card):
     if not folder.is_dir():
         raise FileNotFoundError(
             "Expected a folder that holds one folder of pictures for each class. "
             f"Received: {folder}, which is none"
         )
-    found = dict(_classes_in(folder, reader))
+    found = dict(_classes_in(folder))
     if not found:
         raise ValueError(
             f"Expected {folder} to hold a folder of pictures for each class, named as the "
@@ -350,16 +344,16 @@ def _labelled_folder(folder, card, reader):
     places = matched(list(found), card["classes"], str(folder))
     files = [file for its in found.values() for file in its]
     labels = np.repeat(places, [len(its) for its in found.values()])
-    pictures = read(files, card, reader)
+    pictures = read(files, card)
     names = [file.relative_to(folder).as_posix() for file in files]
     return f"pictures of {folder.resolve().name}", pictures._replace(names=names), labels
 
 
-def _classes_in(folder, reader) -> Iterator[tuple[str, list[Path]]]:
+def _classes_in(folder) -> Iterator[tuple[str, list[Path]]]:
     """Yield the name and the files of each folder in a folder that holds anything."""
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and inner.name[0] != "." and any(inner.iterdir()):
-            yield inner.name, in_folder(inner, reader)
+            yield inner.name, in_folder(inner)
 
 
 def matched(theirs: Sequence[str], names: Sequence[str], source: str) -> list[int]:

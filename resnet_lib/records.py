@@ -2,7 +2,6 @@
 
 import json
 import re
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,11 +157,10 @@ class Run:
                 no whole number of at least 1.
         """
         from . import prediction
-        from .datasets import images
         from .pictures import read
 
         card = self._whole_card()
-        return prediction.predict(self._asked(), card, read(pictures, card, images), top)
+        return prediction.predict(self._asked(), card, read(pictures, card), top)
 
     def evaluate(self, data: Any) -> "Evaluation":
         """Say how often the network is right on new pictures whose classes are known.
@@ -180,11 +178,10 @@ class Run:
             ValueError: if there are pictures of a class that the network does not have.
         """
         from . import prediction
-        from .datasets import images
         from .pictures import labelled
 
         card = self._whole_card()
-        return prediction.evaluate(self._asked(), card, *labelled(data, card, images, "test"))
+        return prediction.evaluate(self._asked(), card, *labelled(data, card, "test"))
 
     def calibrate(
         self, data: Any, *, others: Any = None, score: str = "energy", keep: float = 0.95
@@ -215,7 +212,6 @@ class Run:
             OSError: if model.keras cannot be written.
         """
         from . import calibration, pictures, prediction
-        from .datasets import images
 
         scorer, card = self._asked(), self._whole_card()
         if score == "energy" and not scorer.has_logits:
@@ -225,7 +221,7 @@ class Run:
             )
 
         def scored(part):
-            _, found, labels = pictures.labelled(data, card, images, part)
+            _, found, labels = pictures.labelled(data, card, part)
             rows = found.readable()
             scores = prediction.checked_scores(scorer, card, found.pixels[rows])
             return calibration.Scored(
@@ -235,7 +231,7 @@ class Run:
         fitted = scored("validation")
         measured = scored("test") if hasattr(data, "class_names") else None
         if others is not None:
-            found = pictures.read(getattr(others, "test", others), card, images)
+            found = pictures.read(getattr(others, "test", others), card)
             scores = scorer(found.pixels[found.readable()])
             others = prediction.familiarities(scorer, scores)
         found = calibration.calibrate(fitted, measured, others, score=score, keep=keep)
@@ -509,7 +505,7 @@ def runs_in(path: Path | str) -> dict[str, Run]:
         try:
             runs[str(folder)] = load(file)
         except ValueError as error:
-            warnings.warn(str(error), stacklevel=2)
+            checks.warn(str(error))
     if not runs:
         raise FileNotFoundError(
             f"Expected a run's folder, or a folder of runs. Received: {top}, without any "
@@ -519,12 +515,17 @@ def runs_in(path: Path | str) -> dict[str, Run]:
 
 
 def recorded() -> dict[str, Run]:
-    """Load the runs that come with the library; of some, the model comes as well (`zoo.names`).
+    """Load the runs that come with the library; of some, the model comes as well (`trained`).
 
     Returns:
         dict, name -> Run, sorted by name: "resnet50-signs-seed0", ….
     """
     return {path.stem: load(path) for path in sorted(RECORDED.glob("*.json"))}
+
+
+def trained() -> tuple[str, ...]:
+    """Return the names of the recorded runs whose model comes with the library, sorted."""
+    return tuple(sorted(path.stem for path in RECORDED.glob(f"*{Path(MODEL).suffix}")))
 
 
 def by_seed(name: str) -> list[dict]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .inspection import _nodes
+from .inspection import nodes_of
 
 PROBABILITIES = ("softmax", "sigmoid")
 
@@ -112,7 +112,7 @@ def graph_of(model: keras.Model) -> Graph:
         ValueError: for another kind of model, or one with several inputs or outputs.
     """
     outer = getattr(model, "_functional", model)
-    _nodes(model)  # Refuses what is no functional model.
+    nodes_of(model)  # Refuses what is no functional model.
     if len(outer.inputs) != 1 or len(outer.outputs) != 1:
         raise ValueError(
             "Expected a model with one input and one output. "
@@ -126,7 +126,7 @@ def graph_of(model: keras.Model) -> Graph:
 def _add_steps(model, outer, inputs, steps, numbers) -> list[int]:
     """Append a model's steps; return the numbers of what it outputs."""
     known = dict(zip(map(id, model.inputs), inputs, strict=True))
-    for node in _nodes(model):
+    for node in nodes_of(model):
         operation = node.operation
         if isinstance(operation, keras.layers.InputLayer):
             continue

@@ -15,8 +15,9 @@ import logging
 import os
 import sys
 import tomllib
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError
@@ -103,6 +104,23 @@ def say(*lines: str, end: str = "\n") -> None:
         print(*lines, sep="\n", end=end, flush=True)
     except OSError:  # What is still in the buffer must go somewhere when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def warnings_in_lines() -> Iterator[None]:
+    """Have a user's warnings be lines of a command, without the code that they come from."""
+    usual = warnings.showwarning
+
+    def show(message, category, *where, **options):
+        if issubclass(category, UserWarning):
+            print(f"resnet_lib: {message}", file=sys.stderr, flush=True)
+        else:
+            usual(message, category, *where, **options)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        warnings.simplefilter("default", UserWarning)
+        yield
 
 
 @functools.cache

@@ -161,10 +161,9 @@ def mistakes(
 
 def _answered(run, data):
     """Return what was asked, the pixels as the network saw them, labels and predictions."""
-    from .datasets import images
     from .pictures import labelled
 
-    source, pictures, labels = labelled(data, run.card, images, "test")
+    source, pictures, labels = labelled(data, run.card, "test")
     rows = pictures.readable()
     pixels = pictures.pixels[rows]
     return source, pixels, np.asarray(labels)[rows], run.predict(pixels)

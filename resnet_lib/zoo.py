@@ -5,12 +5,10 @@ from typing import Any
 
 from . import checks, records
 
-SUFFIX = ".keras"
-
 
 def names() -> tuple[str, ...]:
     """Return the names of the trained networks, such as "resnet20v1-cifar10": tuple of str."""
-    return tuple(sorted(path.stem for path in records.RECORDED.glob(f"*{SUFFIX}")))
+    return records.trained()
 
 
 def load_trained(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Refusals: one wording, what was received, and the nearest valid value where there is one."""
 
 import math
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,25 @@ def test_a_bound_that_is_not_valid_itself(bound, edge):
 def test_what_is_no_integer_is_a_type_error(value):
     with pytest.raises(TypeError, match="`n` to be an integer"):
         checks.integer("n", value)
+
+
+@contextmanager
+def nothing():
+    yield
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+@pytest.mark.parametrize("decorate", [lambda function: function, nothing()], ids=["", "decorated"])
+def test_a_warning_comes_from_the_line_that_called_into_the_package(steps, decorate):
+    source = "def into(text, n): return into(text, n - 1) if n else warn(text)"
+    inside = {"warn": checks.warn}
+    exec(compile(source, str(Path(checks.__file__).with_name("inner.py")), "exec"), inside)
+    with pytest.warns(UserWarning, match="mind") as told:
+        decorate(inside["into"])("mind", steps)
+    assert [each.filename for each in told] == [__file__]
+
+
+def test_a_warning_of_a_name_that_is_no_text_can_be_written():
+    with pytest.warns(UserWarning) as told:
+        checks.warn("\udcff.png is none")
+    assert str(told[0].message).encode() == b"\\udcff.png is none"

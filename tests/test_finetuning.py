@@ -85,7 +85,7 @@ def test_the_networks_output_is_that_of_the_base_with_another_head():
     np.testing.assert_allclose(model.predict(data.test.images, verbose=0), wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", [*finetuning.MODES, "0-1"])
+@pytest.mark.parametrize("mode", bases.PREPARATIONS)
 def test_preparations_are_keras_own_and_inside(mode, tmp_path):
     inputs = keras.Input((16, 16, 3))
     plain = keras.Model(inputs, layers.Conv2D(4, 3, name="c")(inputs), name="plain")

@@ -1,6 +1,7 @@
 """The command line."""
 
 import os
+import re
 import resource
 import shlex
 import signal
@@ -221,7 +222,7 @@ def test_a_training_whose_lines_nobody_reads_goes_on(tmp_path):
     process.stdout.close()
     told = process.stderr.read()
     assert process.wait() == 0
-    assert told.count("\n") <= 2 and ("learnt" in told or not told), "of the network, if at all"
+    assert re.sub("resnet_lib: Nothing was learnt that shows: .*\n", "", told) == ""
     assert len(records.load(out).history["loss"]) == 3
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -514,3 +515,13 @@ def test_unknown_profile_is_refused_and_changes_nothing(no_profile, name):
     with pytest.raises(ValueError, match=rf"`name` .* 'quick', 'full'\. Received: {name!r}"):
         runtime.set_profile(name)
     assert runtime.profile() == "full"
+
+
+def test_a_commands_warnings_are_lines(capsys):
+    with pytest.warns(DeprecationWarning, match="old"):
+        usual = warnings.showwarning
+        with runtime.warnings_in_lines():
+            warnings.warn("mind", stacklevel=1)
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+        assert warnings.showwarning is usual
+    assert capsys.readouterr().err == "resnet_lib: mind\n"

@@ -159,7 +159,7 @@ print(f"always the most frequent class: {guess:.0%}")
 # %% [markdown]
 # ## From scratch, or from what another has learnt
 #
-# A ResNet-20 from scratch, as in notebook 6, and the ResNet-20 that was trained on CIFAR-10 in notebook 6 and comes with the library, fine-tuned. `finetune` puts a head for your classes on it and trains this head alone first. Then it trains the last two stages with it, at a small rate.
+# A ResNet-20 from scratch, as in notebook 6, beside one that is fine-tuned: it comes with the library and was trained on CIFAR-10. `finetune` puts a head for your classes on it and trains this head alone first. Then it trains the last two stages with it, at a small rate.
 
 # %% tags=["nbval-time"]
 keras.utils.set_random_seed(0)
@@ -262,7 +262,7 @@ print(folds)
 # %% [markdown]
 # ## What it looked at
 #
-# The last feature map has a place for each part of the picture and a channel for each thing that the network knows. *Grad-CAM* [1] weighs the channels by what the class would gain from them, the mean of the gradient of its logit, and adds them up.
+# The last feature map has a place for each part of the picture and a channel for each thing that the network knows. *Grad-CAM* [1] weighs the channels by what the class would gain from them, the mean of the gradient of its logit, and adds them up. A class's *logit* is the number that the softmax gets for it.
 #
 # ### Exercise: Grad-CAM
 #
@@ -421,7 +421,7 @@ rl.exercises.check("08-temperature", tempered)
 # </details>
 
 # %% [markdown]
-# And it knows four classes and no others: for a picture of anything else, one of the four gets the largest probability. `calibrate` finds the temperature on validation pictures, and a threshold for how familiar a picture must look, measured by the *energy* of its logits [5]: one that leaves 95 % of them in. To see how well that tells others apart, hand over some. The 48 pictures of a part are few for this; here are more, drawn anew.
+# And it knows four classes and no others: for a picture of anything else, one of the four gets the largest probability. `calibrate` finds the temperature on validation pictures, and a threshold for how familiar a picture must look, measured by the *energy* of its logits [5]: one that leaves 95 % of them in. Minus the energy is the logarithm of the sum of their exponentials, large where at least one class is sure of itself. To see how well that tells others apart, hand over some: an AUROC of 1 tells all of them apart, one of 0.5 none better than chance. The 48 pictures of a part are few for this; here are more, drawn anew.
 
 # %% tags=["nbval-time"]
 new = draw(work / "new", each=80, seed=1)
@@ -437,9 +437,9 @@ calibration
 rl.plots.reliability(calibration)
 
 # %% [markdown]
-# Of all pictures whose answer has a probability of 0.8, eight in ten should be right: then the bars end on the dotted line. The temperature moves answers to the left, where they were too sure.
+# Of all pictures whose answer has a probability of 0.8, eight in ten should be right: then the bars end on the dotted line. The calibration error is their mean distance from it, each bar counted by its pictures. The temperature moves answers to the left, where they were too sure.
 #
-# An AUROC of 1 tells others apart without a mistake, one of 0.5 is chance. Noise is told almost without one. Crosses look more familiar to a network that has seen arrows and stars, and of few is it said that they are none of these: do not rely on it here, and better to know that before. Both numbers are kept in `model.keras`, and `predict` uses them:
+# Noise is told apart almost without a mistake. Crosses look more familiar to a network that has seen arrows and stars, and of few is it said that they are none of these: do not rely on it here, and better to know that before. Both numbers are kept in `model.keras`, and `predict` uses them:
 
 # %% tags=["nbval-time"]
 for name, pictures in {"the four shapes": new, "crosses": crosses, "noise": noise}.items():

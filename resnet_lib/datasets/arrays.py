@@ -1,6 +1,5 @@
 """A data set of arrays that are in memory already."""
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -75,7 +74,7 @@ def _is_share(part, given):
 
 def _warn(*notes):
     for note in filter(None, notes):
-        warnings.warn(f"{note}.", stacklevel=3)
+        checks.warn(f"{note}.")
 
 
 def _pair(part, given):

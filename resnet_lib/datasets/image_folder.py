@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -95,12 +94,7 @@ def image_folder(
 def _warn(notes):
     """Warn of each, as from where image_folder was called."""
     for note in filter(None, notes):
-        warnings.warn(_encodable(f"{note}."), stacklevel=3)
-
-
-def _encodable(text):
-    """Return a text that can be written anywhere: names of files may not be UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
+        checks.warn(f"{note}.")
 
 
 def _order(seed, path):
@@ -111,8 +105,8 @@ def _order(seed, path):
 def _tell(message, skip):
     if not skip:
         told = f"{message}. Mend or remove them; skip_unreadable=True leaves them out."
-        raise ValueError(_encodable(told))
-    warnings.warn(_encodable(f"{message}. Left out."), stacklevel=3)
+        raise ValueError(checks.encodable(told))
+    checks.warn(f"{message}. Left out.")
 
 
 def _grouped(items, unreadable):

@@ -3,7 +3,6 @@
 import math
 import tempfile
 import time
-import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -115,12 +114,11 @@ def _capped(plan, asked, minutes):
     most = max(LONGEST, asked)
     if plan.epochs <= most:
         return plan
-    warnings.warn(
+    checks.warn(
         f"{plan.epochs:,} epochs fit into {minutes:g} minutes, and {most:,} are planned: nothing "
         "was tried here beyond that, and few pictures that are seen so often are learnt by heart. "
         "More pictures, or a larger network, would use the time; "
-        f"replace(recipe, epochs={plan.epochs}) takes it all the same.",
-        stacklevel=4,
+        f"replace(recipe, epochs={plan.epochs}) takes it all the same."
     )
     return replace(plan, epochs=most)
 

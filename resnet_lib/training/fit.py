@@ -3,7 +3,6 @@
 import math
 import os
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from .. import cards, files
+from .. import cards, checks, files
 from ..datasets.base import Dataset, Split
 from ..datasets.resize import resized
 from . import callbacks as ours
@@ -69,9 +68,8 @@ class Job:
         if recipe.whiten:
             start = whitened(start, images, recipe.normalize)
         self.final = prepared(start, recipe, images=images)
-        self.final.jit_compile = (
-            self.jit_compile
-        )  # Keras would choose by itself whether to use XLA.
+        # Keras would choose by itself whether to use XLA.
+        self.final.jit_compile = self.jit_compile
         any_size, several = len(recipe.sizes) > 1, self.execution.devices > 1
         with self.spread():
             self.trained = fuse(
@@ -183,7 +181,7 @@ class Job:
                 "learning rate, such as replace(recipe, peak=recipe.peak / 3) with one_cycle."
             ) from None
         self.record["stopped"] = stopped
-        warnings.warn(f"{stopped}. The weights kept are the best before that.", stacklevel=6)
+        checks.warn(f"{stopped}. The weights kept are the best before that.")
 
     def _fit_phases(self, epochs, callbacks):
         for first, last in phases(self.recipe, *epochs):

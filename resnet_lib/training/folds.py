@@ -6,7 +6,6 @@ is tested once, by a network that was trained without it.
 
 import math
 import statistics
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,14 +126,13 @@ def k_fold(
     if folder is not None and folder.exists():
         raise FileExistsError(f"{folder} exists. Nothing is overwritten: name a new folder.")
     if sum(map(len, rows)) > FEW:
-        warnings.warn(
+        checks.warn(
             f"{sum(map(len, rows)):,} pictures are enough for one test part: k-fold validation "
-            f"takes {k} times as long, and says little more.",
-            stacklevel=2,
+            f"takes {k} times as long, and says little more."
         )
-    runs = []
+    runs, pooled = [], _pooled(data)
     for number in range(1, k + 1):
-        fold = _fold(data, rows, number, validation)
+        fold = _fold(data, *pooled, rows, number, validation)
         run = train(fold, None if folder is None else folder / f"fold{number}")
         _check_run(run, fold)
         runs.append(run)
@@ -144,7 +142,7 @@ def k_fold(
 def _pooled(data):
     """Return the images and labels of the training and the validation part together."""
     parts = data.train, data.validation
-    return (np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "labels"))
+    return [np.concatenate([getattr(p, name) for p in parts]) for name in ("images", "labels")]
 
 
 def _dealt(data, k, seed):
@@ -164,9 +162,8 @@ def _dealt(data, k, seed):
     return [by_class[number::k].tolist() for number in range(k)]
 
 
-def _fold(data, rows, number, validation):
+def _fold(data, images, labels, rows, number, validation):
     """Return the data set in which a fold is the test part."""
-    images, labels = _pooled(data)
     others = [row for n, its in enumerate(rows, 1) if n != number for row in its]
     parts = {"train": [], "validation": [], "test": rows[number - 1]}
     for label in np.unique(labels[others]):

@@ -9,7 +9,6 @@ it.
 import os
 import platform
 import re
-import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -106,7 +105,7 @@ def best_execution(image_bytes: int = 0, devices: int = 1) -> Execution:
     if backend == "tensorflow":
         told = without_xla()
         if told:
-            warnings.warn(told, stacklevel=2)
+            checks.warn(told)
         if told or devices > 1:
             return Execution(precision, devices=devices)
     return Execution(

@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -34,6 +33,7 @@ from .network import check_model, float32
 GO_ON = "Go on from there with resume=True (--resume)."
 
 
+@float32()
 def train(
     model: keras.Model,
     data: Dataset,
@@ -51,6 +51,7 @@ def train(
     tensorboard: bool = False,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     class_weight: str | Mapping | None = None,
+    base: dict[str, Any] | None = None,
     notes: dict[str, Any] | None = None,
 ) -> records.Run:
     """Train a copy of `model`. `model` itself stays untrained: the trained network is `run.model`.
@@ -95,6 +96,8 @@ def train(
             proportion to how many training pictures the class has; or a dict, a class's name or
             number -> weight, others have 1. The losses in the record, the validation's too, are
             then weighted so; accuracies are not. None: all count alike.
+        base: what `model` has learnt before, as `resnet_lib.finetune` describes it: a dict, which
+            goes into the record and must be the same where the run is resumed.
         notes: dict that goes into the record as it is, such as {"form": "standard"}.
 
     Returns:
@@ -119,38 +122,6 @@ def train(
         MemoryError: if the device's memory does not suffice, with the batch size to try.
         OSError: if the disk is full; the last finished epoch stays, to be resumed. If a file to
             go on from is damaged, and there is none before it.
-    """
-    options = dict(out=out, resume=resume, epochs=epochs, batch_size=batch_size, seed=seed)
-    options |= dict(deterministic=deterministic, execution=execution, devices=devices)
-    options |= dict(progress=progress, tensorboard=tensorboard, callbacks=callbacks)
-    return carried_out(model, data, recipe, class_weight=class_weight, notes=notes, **options)
-
-
-@float32()
-def carried_out(
-    model: keras.Model,
-    data: Dataset,
-    recipe: Recipe,
-    *,
-    out: Path | str | None,
-    resume: bool,
-    epochs: int | None,
-    batch_size: int | None,
-    seed: int,
-    deterministic: bool,
-    execution: Execution | None,
-    devices: int | str | None,
-    progress: bool,
-    tensorboard: bool,
-    callbacks: Iterable[keras.callbacks.Callback],
-    class_weight: str | Mapping | None,
-    notes: dict[str, Any] | None,
-    base: dict[str, Any] | None = None,
-) -> records.Run:
-    """Do what `train` says; `base`, what the network began with, goes into the record.
-
-    Raises:
-        Exception: see `train`.
     """
     # What can be refused is refused here, before a folder is made and before the first step.
     if not isinstance(recipe, Recipe):
@@ -223,7 +194,7 @@ def _warn_of_nothing(record):
     if whole and hosts.is_first():
         told = nothing_learnt(record, tuned=record["base"] is not None)
         if told:
-            warnings.warn(told, stacklevel=5)
+            checks.warn(told)
 
 
 def _begun(stack, out, resume, record):
@@ -471,8 +442,7 @@ def _last_whole(before, folder):
             bad = bad or folder / BEST
         else:
             if bad is not None:
-                told = f"{bad} is damaged or gone: the run goes on after epoch {epochs}."
-                warnings.warn(told, stacklevel=5)
+                checks.warn(f"{bad} is damaged or gone: the run goes on after epoch {epochs}.")
             upto = {name: [each for each in kept[name] if each[0] <= epochs] for name in kept}
             return epochs, upto
     if bad is not None:
