@@ -19,7 +19,7 @@ def reliability(calibration: Any, *, title: str = "") -> Figure:
     Returns:
         Figure with two axes, before and after. A bar stands at each bin of probability, as high as
         the share that is right; on the dotted line both are equal. The number of pictures of a bin
-        is written on it where they are fewer than ten.
+        is written on it.
 
     Source: Guo et al. 2017 (arXiv 1706.04599), figure 1.
     """
@@ -37,7 +37,7 @@ def reliability(calibration: Any, *, title: str = "") -> Figure:
         _draw_bins(ax, bins)
         ax.set_title(f"{name}: calibration error {bins.error:.1%}", fontsize=10)
     axes[0].set_ylabel("share that is right")
-    axes[0].legend(loc="upper left", frameon=True, edgecolor="none", framealpha=0.9)
+    axes[0].text(0.02, 0.3, "dotted:\nas sure as right", fontsize=8, va="bottom")
     fig.suptitle(plain(title or f"{calibration.measured:,} pictures"), fontsize=10)
     return fig
 
@@ -47,11 +47,10 @@ def _draw_bins(ax, bins):
     full = bins.count > 0
     middles, width = (edges[:-1] + edges[1:])[full] / 2, 1 / len(bins.count)
     ax.bar(middles, bins.accuracy[full], 0.9 * width, color=COLOURS[0])
-    ax.plot([0, 1], [0, 1], ":", color=COLOURS[6], label="as sure as right")
+    ax.plot([0, 1], [0, 1], ":", color=COLOURS[6])
     for middle, share, count in zip(middles, bins.accuracy[full], bins.count[full], strict=True):
-        if count < 10:
-            ax.text(middle, share, str(count), ha="center", va="bottom", fontsize=7)
-    ax.set(xlim=(0, 1), ylim=(0, 1.05))
+        ax.text(middle, share, str(count), ha="center", va="bottom", fontsize=7)
+    ax.set(xlim=(0, 1), ylim=(0, 1.1))
     label_axes(ax, "probability of the answer", "", whole=False)
 
 
