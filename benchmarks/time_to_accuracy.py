@@ -38,7 +38,7 @@ from typing import NamedTuple
 import train_step
 
 # Depth of ResNet v1, widths of the fast network, training and validation images.
-FULL = (20, (64, 128, 256), 45_000, 5_000)
+FULL = (20, (48, 96, 192), 45_000, 5_000)
 SHORT = (8, (16, 32, 64), 10_000, 2_000)
 SIZES, PEAK = [[0.4, 0.5], [0.7, 0.75], [1, 1]], 0.4
 AUGMENTATION = {"width_shift_range": 0.1, "height_shift_range": 0.1, "horizontal_flip": True}

@@ -1,6 +1,6 @@
 """A wide and shallow residual network, made to learn small pictures in little time.
 
-Nine of ten of its operations are 3x3 convolutions of 64 and more channels, which keep a processor
+Nine of ten of its operations are 3x3 convolutions of 48 and more channels, which keep a processor
 busy, where ResNet-20's narrow ones leave it waiting. Its first layer is made for weights that the
 data decides: see `whiten` of `resnet_lib.recipes.Recipe`.
 
@@ -18,7 +18,7 @@ from keras import KerasTensor, layers
 from . import checks
 from .blocks import convolution
 
-WIDTHS = (64, 128, 256)
+WIDTHS = (48, 96, 192)
 PATCH = 2  # side of the patches that the first convolution takes, in pixels
 SHARPNESS = 9  # by which the logits are divided
 MOMENTUM, EPSILON = 0.6, 1e-12  # of batch normalisation
@@ -47,7 +47,7 @@ def resnet_fast(
 
     Returns:
         `keras.Model`, float32 (batch, height, width, channels) -> (batch, num_classes), not
-        compiled, named after its widths: `ResNetFast64-128-256`.
+        compiled, named after its widths: `ResNetFast48-96-192`.
 
     Raises:
         ValueError: for a wrong shape, a class count below 1, widths that are not whole numbers of

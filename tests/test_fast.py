@@ -28,7 +28,7 @@ def test_it_has_the_parameters_of_its_layers(widths, blocks):
 
 def test_each_stage_halves():
     maps = {name: shape for name, shape in shapes(rl.resnet_fast(SHAPE)) if "block1_add" in name}
-    assert list(maps.values()) == [(15, 15, 64), (7, 7, 128), (3, 3, 256)]
+    assert list(maps.values()) == [(15, 15, 48), (7, 7, 96), (3, 3, 192)]
 
 
 def shapes(model):
@@ -117,7 +117,7 @@ def test_it_takes_pictures_of_any_size_that_leaves_a_pixel(side):
 @pytest.mark.parametrize(
     ("model_id", "name", "depth"),
     [
-        ("resnetfast", "ResNetFast64-128-256", 8),
+        ("resnetfast", "ResNetFast48-96-192", 8),
         ("resnetfast8-16", "ResNetFast8-16", 6),
         ("resnetfast8-16x3", "ResNetFast8-16x3", 10),
     ],

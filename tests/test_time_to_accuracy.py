@@ -277,7 +277,7 @@ def test_the_processes_get_their_environment(monkeypatch):
 def test_the_defaults_are_those_of_the_form():
     full, short = benchmark.parse([]), benchmark.parse(["--short", "--threshold", "55", "40", "40"])
     assert (full.depth, full.threshold) == (20, [75, 80, 85, 88, 90])
-    assert (full.one_cycle_epochs, full.fast_epochs, full.widths) == ([10], [4, 8], (64, 128, 256))
+    assert (full.one_cycle_epochs, full.fast_epochs, full.widths) == ([10], [4, 8], (48, 96, 192))
     assert (full.max_epochs, full.seeds, full.at_least, full.images) == (40, 1, 5.0, 45_000)
     assert (short.depth, short.seeds, short.images) == (8, 5, 10_000)
     assert short.threshold == [40, 55]
