@@ -47,6 +47,8 @@ def test_lines_that_cannot_be_written_do_not_end_the_training(kind, lost, monkey
 
 
 NOTEBOOK = """
+import warnings
+warnings.simplefilter("ignore")  # That nothing was learnt, where chance has it so.
 import resnet_lib as rl
 from dataclasses import replace
 data = rl.datasets.shapes(train=64, validation=64, test=64)

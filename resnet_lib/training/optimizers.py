@@ -40,12 +40,29 @@ def make_optimizer(recipe: "Recipe", precision: str = "float32") -> keras.optimi
     kind = kinds[recipe.optimizer]
     if recipe.bias_rate != 1:
         kind = _with_bias_rate(kind, recipe.bias_rate)
-    optimizer = kind(recipe.rate(0, 1), **options)
     if options.get("weight_decay"):
-        optimizer.exclude_from_weight_decay(var_names=[NO_DECAY])
+        kind = _with_decay_of_kernels(kind)
+    optimizer = kind(recipe.rate(0, 1), **options)
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def _with_decay_of_kernels(kind):
+    """Return a class of optimizers that decays no variable whose path NO_DECAY names.
+
+    Keras' `exclude_from_weight_decay(var_names=…)` searches paths under TensorFlow, and under JAX
+    the last part of them only.
+    """
+
+    class WithDecayOfKernels(kind):
+        def build(self, variables):
+            if not self.built:
+                left_out = [each for each in variables if re.search(NO_DECAY, each.path)]
+                self.exclude_from_weight_decay(var_list=left_out)
+            super().build(variables)
+
+    return WithDecayOfKernels
 
 
 def _with_bias_rate(kind, factor):
