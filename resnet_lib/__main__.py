@@ -473,8 +473,8 @@ def _finetune_one(options, devices):
     from . import bases, finetuning
 
     base = bases.find(options.base)
-    data = _data(options, options.size or base.size[0])
-    data = finetuning.fitted(data, finetuning.shape_for(base, data, options.size))
+    given = _data(options, options.size or base.size[0])
+    data = finetuning.fitted(given, finetuning.shape_for(base, given, options.size))
     execution = _execution(options, data, devices)
     chosen = dict(stages=options.stages, dropout=options.dropout)
     chosen |= dict(preprocessing=options.preprocessing)
@@ -483,7 +483,7 @@ def _finetune_one(options, devices):
         model = finetuning.tunable(base, data, **chosen, seed=options.seed)
         recipe = _in_minutes(options, model, data, recipe, execution)
     common = _common(options, execution, {})
-    return finetuning.finetune(data, base, recipe, **chosen, size=options.size, **common)
+    return finetuning.finetune(given, base, recipe, **chosen, size=options.size, **common)
 
 
 def _data(options, size):

@@ -117,7 +117,8 @@ def _of_model(model, name=None):
             f"Expected `base` to be one of {', '.join(map(repr, names()))}, a path, or a "
             f"keras.Model. Received: {model!r:.80}"
         )
-    shape = model.inputs[0].shape if model.built and model.inputs else ()
+    inputs = getattr(model, "inputs", None) if model.built else None  # Only graphs have some.
+    shape = inputs[0].shape if inputs else ()
     size = tuple(shape[1:3]) if len(shape) == 4 else (None, None)
     return Base(name or model.name, model, size)
 

@@ -97,5 +97,6 @@ def _evaluate(options, run):
 def _export(options, run):
     from . import exports
 
-    runtime.say(exports.command(run, options.format, options.folder, options.pictures))
-    return 0
+    table, complete = exports.command(run, options.format, options.folder, options.pictures)
+    runtime.say(table)
+    return 0 if complete else 1

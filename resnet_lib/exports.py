@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from . import checks, tables
+from .pictures import range_hint, read
 from .replay import ends_in, graph_of
 from .training.copies import checked, copied, layers_of
 
@@ -108,7 +109,7 @@ def export(
     _check_packages(format)
     if hasattr(run_or_model, "record"):
         class_names = class_names or run_or_model.class_names
-        pictures = _read(run_or_model, pictures)
+        pictures, _ = _read(run_or_model, pictures)
     model, shape = _exportable(run_or_model)
     pictures = _pictures(pictures, shape, format)
     labels = _labels_file(path, format, class_names, model.output_shape[-1])
@@ -215,12 +216,16 @@ def _hold_constants(model):
                 setattr(layer, name, keras.ops.convert_to_numpy(getattr(layer, name)))
 
 
-def _pictures(pictures, shape, format):
+def _check_given(pictures, format):
     if pictures is None and format == "tflite-int8":
         raise ValueError(
             "Expected `pictures` for 'tflite-int8', some 100 as the network was trained on: the "
             "ranges of its whole numbers are taken from them. Received: None"
         )
+
+
+def _pictures(pictures, shape, format):
+    _check_given(pictures, format)
     if pictures is None:
         return np.random.default_rng(0).integers(0, 256, (TRIED, *shape)).astype("float32")
     pictures = np.asarray(pictures)
@@ -228,6 +233,11 @@ def _pictures(pictures, shape, format):
         raise ValueError(
             f"Expected `pictures` of shape (n, {', '.join(map(str, shape))}). "
             f"Received: {pictures.shape}"
+        )
+    low, high = pictures.min(), pictures.max()
+    if hint := range_hint(low, high, pictures.dtype.kind):
+        raise ValueError(
+            f"Expected `pictures` as numbers from 0 to 255. Received: {low:g} to {high:g}{hint}"
         )
     return pictures[np.linspace(0, len(pictures) - 1, min(len(pictures), CALIBRATION)).astype(int)]
 
@@ -453,8 +463,10 @@ def _size(path):
 # The command line
 
 
-def command(run: Any, formats: Sequence[str], folder: Path | str, pictures: Any = None) -> str:
-    """Export a run in several formats into a folder, and return the table of them.
+def command(
+    run: Any, formats: Sequence[str], folder: Path | str, pictures: Any = None
+) -> tuple[str, bool]:
+    """Export a run in several formats into a folder.
 
     Args:
         run: `resnet_lib.records.Run`.
@@ -462,15 +474,23 @@ def command(run: Any, formats: Sequence[str], folder: Path | str, pictures: Any 
         folder: where they go, as saved_model/, model.tflite, model-int8.tflite, model.onnx.
         pictures: as in `export`.
 
+    Returns:
+        The table of what was written, and whether all pictures could be read.
+
     Raises:
         ValueError: as `export`, before anything is written; or the folder has no readable picture.
         FileExistsError: if one of the files is there.
     """
     folder = checks.path("folder", folder)
     places = {each: folder / checks.choice("format", each, _FILES) for each in formats}
+    _check_backend()
     for format, path in places.items():
         _place(path, format)
-    return table(export(run, path, format, pictures=pictures) for format, path in places.items())
+        _check_packages(format)
+        _check_given(pictures, format)
+    readable, complete = _read(run, pictures)
+    written = [export(run, path, format, pictures=readable) for format, path in places.items()]
+    return table(written), complete
 
 
 _FILES = {
@@ -482,10 +502,13 @@ _FILES = {
 
 
 def _read(run, pictures):
-    """Return pictures as the run's network takes them, of arrays, files or folders."""
+    """Return pictures as the run's network takes them, and whether all could be read."""
     if pictures is None:
-        return None
-    from .pictures import read
-
+        return None, True
     found = read(pictures, run.card)
-    return found.pixels[found.readable()]
+    if found.errors:
+        checks.warn(
+            f"{len(found.errors):,} of {len(found.names):,} pictures cannot be read, and are left "
+            f"out: {checks.ten_of([found.names[place] for place in found.errors])}"
+        )
+    return found.pixels[found.readable()], not found.errors

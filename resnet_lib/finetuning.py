@@ -8,6 +8,7 @@ the new head first.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import signature
@@ -353,15 +354,35 @@ def freeze_below(model: keras.Model, stages: int | str) -> None:
 
 
 def _upper(model, stages):
-    """Return the ids of the layers in the upper stages, and of those inside of them."""
-    stage, last, free = 0, None, set()
+    """Return the ids of the layers in the upper stages, and of those inside of them.
+
+    A stage begins, from above, where a layer with weights has larger maps than all before. Smaller
+    ones, such as the single pixel of a squeeze, go with what stands below them, and so does what
+    has no weights, such as the padding in front of a stride.
+    """
+    stage, largest, free, waiting = 0, 1, set(), []
     for layer in reversed(_in_order(model)):
-        shape = layer.output.shape[1:3] if len(layer.output.shape) == 4 else None
-        if shape is not None and shape != last:
-            stage, last = stage + 1, shape
-        if stages == "all" or max(stage, 1) <= stages:
-            free |= {id(part) for part in layer._flatten_layers()}
-    return free
+        shape = layer.output.shape[1:3] if len(layer.output.shape) == 4 else (1, 1)
+        waiting.append(layer)
+        if not layer.weights or shape == (1, 1):
+            continue
+        if stages not in (0, "all") and None in shape:
+            raise ValueError(
+                "Expected `stages` to be 0 or 'all' for a base inside of which pictures may have "
+                "any size, so that its stages cannot be told; or a base made with input_shape=, "
+                f"such as (224, 224, 3). Received: stages={stages!r} for {model.name}"
+            )
+        size = 1 if None in shape else math.prod(shape)
+        if size > largest:
+            stage, largest = stage + 1, size
+        if size == largest:
+            free |= _parts(waiting) if stages == "all" or 0 < stage <= stages else set()
+            waiting = []
+    return free | (_parts(waiting) if stages == "all" or max(stage, 1) <= stages else set())
+
+
+def _parts(found):
+    return {id(part) for layer in found for part in layer._flatten_layers()}
 
 
 def _in_order(model):

@@ -75,7 +75,7 @@ def _from_list(items, shapes):
             arrays[len(names)] = _one(item, place, shapes)
             names.append(f"[{place}]")
             continue
-        for file, name in _files(_path(item)):
+        for file, name in _files(_path(item), alone=len(items) == 1):
             files[len(names)] = file
             names.append(name or f"[{place}]")
     if not names:
@@ -116,13 +116,13 @@ def _one(item, place, shapes):
     return _fitted(pixels, shapes)[0]
 
 
-def _files(path):
+def _files(path, *, alone):
     """Yield (file, name) for a file, or for each picture in a folder; name None: it has none."""
     if not isinstance(path, Path):
         yield path, getattr(path, "name", None)
     elif path.is_dir():
         for file in in_folder(path):
-            yield file, file.relative_to(path).as_posix()
+            yield file, (file.relative_to(path) if alone else file).as_posix()
     else:
         yield path, str(path)
 
@@ -135,8 +135,8 @@ def in_folder(folder: Path) -> list[Path]:
     """
     files, others = [], []
     for where, inner, names in os.walk(folder):
-        inner[:] = sorted(name for name in inner if name[0] != ".")
-        for name in sorted(name for name in names if name[0] != "."):
+        inner[:] = sorted(name for name in inner if not images.is_litter(name))
+        for name in sorted(name for name in names if not images.is_litter(name)):
             path = Path(where, name)
             (files if path.suffix.lower() in images.EXTENSIONS else others).append(path)
     told = checks.ten_of([path.relative_to(folder).as_posix() for path in others])
@@ -209,7 +209,7 @@ def _checked(array, shapes):
             _warn(["No pixel is above 1, where 255 is white: if 1 is white, give 255 * pictures"])
         return array
     low, high = array.min(), array.max()
-    if hint := _range_hint(low, high, array.dtype.kind):
+    if hint := range_hint(low, high, array.dtype.kind):
         raise ValueError(f"{wanted}. Received: {array.dtype} from {low:g} to {high:g}{hint}")
     return array.astype("float32" if array.dtype.kind == "f" else "uint8")
 
@@ -236,7 +236,7 @@ def _shape_hint(shape, channels):
     return ""
 
 
-def _range_hint(low, high, kind):
+def range_hint(low: float, high: float, kind: str) -> str:
     """Say what is wrong with a range of values, and the way out; "" if it is 0-255."""
     if not (np.isfinite(low) and np.isfinite(high)):
         return ", not all of them finite"
@@ -352,7 +352,9 @@ def _labelled_folder(folder, card):
 def _classes_in(folder) -> Iterator[tuple[str, list[Path]]]:
     """Yield the name and the files of each folder in a folder that holds anything."""
     for inner in sorted(folder.iterdir()):
-        if inner.is_dir() and inner.name[0] != "." and any(inner.iterdir()):
+        if not inner.is_dir() or images.is_litter(inner.name):
+            continue
+        if not all(images.is_litter(each.name) for each in inner.iterdir()):
             yield inner.name, in_folder(inner)
 
 

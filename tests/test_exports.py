@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from backends import BACKEND, tensorflow_only
 from keras import layers
+from PIL import Image
 from small import DATA, net
 
 from resnet_lib import exports, records
@@ -177,7 +178,8 @@ def test_the_temperature_is_in_the_file(tmp_path):
 @pytest.mark.slow
 def test_the_command_prints_a_table(tmp_path):
     larger = PICTURES.repeat(2, axis=1).repeat(2, axis=2)  # Fitted as `run.predict` does.
-    told = exports.command(a_run(), ["onnx", "tflite"], tmp_path, larger)
+    told, complete = exports.command(a_run(), ["onnx", "tflite"], tmp_path, larger)
+    assert complete
     lines = told.splitlines()
     assert lines[0].split()[:2] == ["format", "size"]
     assert [line.split()[0] for line in lines[1:]] == ["onnx", "tflite"]
@@ -189,6 +191,33 @@ def test_the_command_prints_a_table(tmp_path):
     with pytest.raises(FileExistsError, match=r"model\.tflite"):
         exports.command(a_run(), ["saved_model", "tflite"], tmp_path)
     assert not (tmp_path / "saved_model").exists()
+
+
+@needs_tensorflow
+def test_the_command_refuses_before_it_writes(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="`pictures` for 'tflite-int8'"):
+        exports.command(a_run(), ["saved_model", "tflite-int8"], tmp_path)
+    monkeypatch.setitem(exports._PACKAGES, "onnx", ("no_such_package",))
+    with pytest.raises(ImportError, match="no_such_package"):
+        exports.command(a_run(), ["saved_model", "onnx"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_tensorflow
+def test_pictures_of_a_model_are_of_0_to_255(tmp_path):
+    with pytest.raises(ValueError, match=r"from 0 to 255\. Received: 0 to 1: scaled"):
+        exports.export(MODEL, tmp_path / "x.tflite", "tflite-int8", pictures=PICTURES / 255)
+
+
+@needs_tensorflow
+def test_pictures_that_cannot_be_read_are_said(tmp_path, monkeypatch):
+    Image.fromarray(PICTURES[0]).save(tmp_path / "good.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    monkeypatch.setattr(exports, "export", lambda run, path, format, pictures: len(pictures))
+    monkeypatch.setattr(exports, "table", list)
+    with pytest.warns(UserWarning, match=r"1 of 2 pictures cannot be read.*: cut\.png"):
+        found = exports.command(a_run(), ["onnx"], tmp_path / "out", tmp_path)
+    assert found == ([1], False)
 
 
 @needs_tensorflow

@@ -107,6 +107,76 @@ def test_preparations_are_keras_own_and_inside(mode, tmp_path):
     )
 
 
+def freed(model, stages):
+    """Return the names of the layers with weights that can be trained."""
+    finetuning.freeze_below(model, stages)
+    single = [each for each in model._flatten_layers() if not isinstance(each, keras.Model)]
+    return {layer.name for layer in single if layer.trainable_weights}
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_the_one_pixel_of_a_squeeze_is_no_stage(stages):
+    plain, squeezed = (
+        freed(rl.resnet_v1((32, 32, 3), 20, form="standard", block=block), stages)
+        for block in ("basic", "se")
+    )
+    assert plain <= squeezed
+    assert {name.split("_")[0] for name in squeezed} == {name.split("_")[0] for name in plain}
+    assert len(squeezed - plain) == 2 * 3 * stages, "two dense layers in each block"
+
+
+def test_padding_is_no_stage():
+    base = keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None)
+    model = keras.Model(base.input, layers.Dense(3)(layers.Flatten()(base.output)))
+    free = freed(model, 2)
+    assert "block_14_expand" in free and "block_13_expand" in free
+    assert "block_5_project" not in free
+    sizes = {tuple(model.get_layer(name).output.shape[1:3]) for name in free if "block" in name}
+    assert sizes == {(2, 2), (4, 4)}
+
+
+def test_stages_that_cannot_be_told_are_not_guessed():
+    inner = rl.resnet_v1((None, None, 3), 8, form="standard")
+    inner = finetuning.features_of(inner)
+    x = inputs = keras.Input((32, 32, 3))
+    outer = keras.Model(inputs, layers.Dense(10)(inner(layers.Rescaling(1 / 255)(x))))
+    with pytest.raises(ValueError, match=r"made with input_shape=.*Received: stages=1 for"):
+        finetuning.freeze_below(outer, 1)
+    assert freed(outer, 0) == {outer.layers[-1].name}
+    assert len(freed(outer, "all")) == 1 + 9, "its convolutions and the head"
+
+
+def test_a_class_of_ones_own_is_refused_with_the_way_out():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    model = Own()
+    model(np.zeros((1, 16, 16, 3)))
+    with pytest.raises(ValueError, match="functional or sequential"):
+        tune(base=model)
+
+
+def beginning_with_statistics(mean, spread):
+    """A base that begins with a batch normalisation of pictures with such pixels."""
+    norm = layers.BatchNormalization(name="first")
+    x = norm(inputs := keras.Input((16, 16, 3)))
+    model = keras.Model(inputs, small_resnet()(x))
+    norm.moving_mean.assign(np.full(3, mean))
+    norm.moving_variance.assign(np.full(3, spread**2))
+    return model
+
+
+def test_a_frozen_normalisation_gets_the_pixels_whose_statistics_it_has():
+    of_shares, of_pixels = beginning_with_statistics(0.4, 0.25), beginning_with_statistics(110, 60)
+    with pytest.raises(ValueError, match=r"first sees them as they are.*preprocessing="):
+        tune(base=of_shares, preprocessing=None, stages=0)
+    with pytest.raises(ValueError, match="prepared twice"):
+        tune(base=of_pixels, preprocessing="0-1")
+    tune(base=of_shares, preprocessing="0-1", stages=0, recipe=replace(SHORT, epochs=2))
+    tune(base=of_pixels, preprocessing=None, stages=0, recipe=replace(SHORT, epochs=2))
+
+
 def test_pixels_are_prepared_once():
     with pytest.raises(ValueError, match=r"in which \w+ sees them as they are.*preprocessing="):
         tune(preprocessing=None)

@@ -509,6 +509,16 @@ def test_options_of_fine_tuning(pictures, tmp_path, asked):
     assert options["seed"] == 3
 
 
+def test_fine_tuning_gets_the_pictures_as_they_were(tmp_path, asked, monkeypatch):
+    small = datasets.shapes(train=20, validation=10, test=10)
+    monkeypatch.setitem(datasets.NAMED, "shapes", lambda: small)
+    command = ["finetune", "--dataset", "shapes", "--size", "24", "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    [(data, _, _, options)] = asked
+    assert data.image_shape == (32, 32, 3), "the card's `read_at`; `finetune` fits them itself"
+    assert options["size"] == 24
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_network_from_random_weights_takes_a_folder_of_pictures(pictures, tmp_path, asked):
     command = ["train", "--model", "plain8", "--pictures", str(pictures), "--form", "standard"]

@@ -467,6 +467,23 @@ def test_a_folder_is_matched_by_the_names_of_its_folders(pictures, taught):
     assert "<table>" in found._repr_html_()
 
 
+def test_what_systems_leave_behind_is_no_picture_and_no_class(pictures, taught):
+    expected = taught.evaluate(pictures).confusion
+    for place in ("__MACOSX/star/._0.png", "star/@eaDir/0.png", "only/.DS_Store", "star/Thumbs.db"):
+        path = pictures / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((pictures / "star/deep/0.png").read_bytes())
+    np.testing.assert_array_equal(taught.evaluate(pictures).confusion, expected)
+    assert len(taught.predict(pictures / "star")) == 5
+
+
+def test_pictures_of_several_folders_are_told_apart(pictures, taught):
+    both = [pictures / "star", pictures / "circle"]
+    names = [each.picture for each in taught.predict(both)]
+    assert len(set(names)) == 8
+    assert names[0] == (pictures / "star/deep/0.png").as_posix()
+
+
 def test_a_set_is_matched_by_the_names_of_its_classes(taught):
     found = taught.evaluate(DATA)
     assert found.accuracy == taught.record["results"]["test_accuracy_best"]

@@ -22,6 +22,15 @@ def save(image, path, **options):
     return path
 
 
+def test_a_folder_in_which_nothing_can_be_compared(tmp_path):
+    for name in ("cat", "dog"):
+        save(Image.new("RGB", (32, 32), "grey"), tmp_path / name / "grey.png")
+        (tmp_path / name / "cut.jpg").write_bytes(b"no picture")
+    found = survey(tmp_path)
+    assert len(found.blank) == 2 and found.alike == []
+    assert "cannot be read: 2" in str(found)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Two classes of four pictures that all differ."""

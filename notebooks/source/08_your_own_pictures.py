@@ -256,7 +256,7 @@ fig.alt = "A row for each class, a column for each answer; most test pictures ar
 fig
 
 # %% [markdown]
-# A row is what is there, a column what the network says: most mistakes are circles that are taken for hearts. And the pictures themselves, those that it was surest of first:
+# A row is what is there, a column what the network says: circles and hearts are mixed up the most. And the pictures themselves, those that it was surest of first:
 
 # %%
 fig = rl.plots.mistakes(run, data)
@@ -398,6 +398,8 @@ few = draw(work / "few", each=1, seed=1)
 rl.load("resnet20v1-shapes").predict(few, top=2)
 
 # %% [markdown]
+# Beside each answer stands its probability, and then the class that comes next: it is the least sure of the arrow.
+#
 # **Predict.** Somebody divides the pixels by 255 first, as is done everywhere, and asks `run.model`. Which share of the test pictures gets its right name? And is there an error?
 
 # %%

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..checks import ten_of
-from .images import EXTENSIONS, can_avif
+from .images import EXTENSIONS, can_avif, is_litter
 
 PARTS = ("train", "validation", "test")
 
@@ -31,9 +31,6 @@ _PART_OF = {
 # Words beside the part's that say nothing: `train_images` and `test` are parts of one set.
 _EMPTY = {"set", "data", "dataset", "split", "part", "folder", "dir", "images", "image", "imgs"}
 _EMPTY |= {"img", "pics", "pictures", "photos", ""}
-# What systems leave in folders. Hidden files are left alone as well.
-_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"}
-_LITTER |= {"lost+found", "thumbs.db", "desktop.ini", "icon\r"}
 _NAMELESS = "without an ending"
 # Kinds of pictures that are not read, of which it is said wherever they lie.
 _OTHER_KINDS = {".heic", ".heif", ".jp2", ".j2k", ".jxl", ".tga", ".ico", ".svg", ".psd", ".eps"}
@@ -348,11 +345,7 @@ def role(name: str) -> tuple[str | None, str]:
 def _entries(folder: Path) -> list[os.DirEntry]:
     """Return what is in a folder, but what is left alone, sorted; no file is looked at for it."""
     with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not _is_litter(e.name)), key=lambda e: e.name)
-
-
-def _is_litter(name):
-    return name[0] == "." or name.casefold() in _LITTER
+        return sorted((e for e in entries if not is_litter(e.name)), key=lambda e: e.name)
 
 
 def _folders(folder: Path) -> list[Path]:

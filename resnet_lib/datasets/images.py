@@ -74,6 +74,16 @@ class Pictures(NamedTuple):
             column[row] = value
 
 
+# What systems leave in folders. Hidden files are left alone as well.
+_LITTER = {"__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"}
+_LITTER |= {"lost+found", "thumbs.db", "desktop.ini", "icon\r"}
+
+
+def is_litter(name: str) -> bool:
+    """Say whether a file or folder of this name is left alone, as what systems leave behind."""
+    return name[0] == "." or name.casefold() in _LITTER
+
+
 def load(path: Path | str, size: int, *, draft: bool = True, bits: int | None = None) -> np.ndarray:
     """Read the image in a file.
 

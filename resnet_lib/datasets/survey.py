@@ -142,6 +142,8 @@ def _spread(copies):
 
 def _groups(copies: np.ndarray, rows: np.ndarray) -> list[list[int]]:
     """Return groups of rows whose copies are alike, directly or by way of others."""
+    if not len(rows):
+        return []
     flat = copies[rows].reshape(len(rows), -1)
     squares = (flat**2).sum(1)
     leader = {row: row for row in rows.tolist()}

@@ -375,18 +375,32 @@ def sees_pixels(model: keras.Model, images: np.ndarray) -> str | None:
         images: uint8 array (n, height, width, channels).
     """
     shown = _shown(images)
-    return _raw(model, _first_seen(checked(model), shown)[0], _mean_and_spread(shown))
+    first, _ = _first_seen(checked(model), shown)
+    return _raw(model, first, _mean_and_spread(shown), trained=True)
 
 
-def _raw(model, first, fed):
-    norms = keras.layers.BatchNormalization, keras.layers.LayerNormalization
-    kinds = {layer.name: type(layer) for layer in model._flatten_layers()}
+def _raw(model, first, fed, *, trained=False):
+    """Return the name of a layer that sees pixels as they are; `trained`: whose BN is."""
+    layers = {layer.name: layer for layer in model._flatten_layers()}
     for name, (_, greys) in first:
         # Zeros around pictures take something off both; what takes the mean off leaves less of it.
         raw = all(0.4 * then < now < 1.5 * then for now, then in zip(greys, fed[1], strict=True))
-        if raw and not issubclass(kinds.get(name, keras.Layer), norms):
+        if raw and not _normalizes(layers.get(name), fed, trained):
             return name
     return None
+
+
+def _normalizes(layer, fed, trained):
+    """Say whether a layer brings pixels to a mean of 0 and a spread of 1, or learns to."""
+    if not isinstance(layer, keras.layers.BatchNormalization):
+        return isinstance(layer, keras.layers.LayerNormalization)
+    if layer.trainable and not trained:
+        return True
+    spread = float(keras.ops.mean(keras.ops.sqrt(layer.moving_variance)))
+    return spread > _OF_PIXELS * fed[0][1]
+
+
+_OF_PIXELS = 0.1  # Of the spread of pixels, below which a frozen BN's is that of others.
 
 
 def _check_ends(model):
