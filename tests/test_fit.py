@@ -9,6 +9,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from backends import BACKEND
 from small import (
     DATA,
     SHORT,
@@ -197,7 +198,7 @@ def test_tensorboard_files_are_written_on_request(tmp_path):
 
 MEMORY = """
 import resnet_lib as rl
-import keras, numpy as np
+import keras, numpy as np, sys
 from dataclasses import replace
 
 class Stop(keras.callbacks.Callback):
@@ -210,7 +211,8 @@ def part(n):
     images = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
     return rl.datasets.Split(images, random.integers(0, 10, n))
 
-data = rl.datasets.Dataset(part(45_000), part(5_000), part(10_000), range(10), "noise")
+train, validation, test = (part(int(n)) for n in sys.argv[1:])
+data = rl.datasets.Dataset(train, validation, test, range(10), "noise")
 model = rl.resnet_v1((32, 32, 3), 20, form="standard")
 recipe = replace(rl.recipes.ONE_CYCLE, sizes=((1, 1),), flip_test=False)
 rl.train(model, data, recipe, progress=False, callbacks=[Stop()])
@@ -221,10 +223,15 @@ print(int(peak.split()[1]) / 2**20)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux' /proc")
 @pytest.mark.slow
-def test_as_many_images_as_cifar10_has_take_less_than_one_and_a_half_gigabytes():
-    process = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-    assert float(process.stdout) < 1.5
+def test_as_many_images_as_cifar10_has_take_little_more_memory_than_they_are():
+    few, many = (
+        subprocess.run([sys.executable, "-c", MEMORY, *sizes], capture_output=True, text=True)
+        for sizes in (("450", "50", "100"), ("45000", "5000", "10000"))
+    )
+    assert many.returncode == 0, many.stderr
+    assert float(many.stdout) - float(few.stdout) < 0.4, "they are 0.17 GB"
+    if BACKEND == "tensorflow":  # JAX has 1.6 for any.
+        assert float(many.stdout) < 1.5
 
 
 @pytest.mark.slow

@@ -174,7 +174,8 @@ def test_what_is_blocked_is_missed_where_a_figure_or_a_picture_is_asked_for(tmp_
 
 # The training engine: its own tests, under JAX
 
-ENGINE = re.search(r"^ENGINE = (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+MAKEFILE = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+ENGINE = re.search(r"^ENGINE = (.+)$", MAKEFILE, re.MULTILINE)[1].split()
 IN_SHORT = {
     "jax_steps": [
         "test_weights_and_losses_are_those_of_a_step_a_call[4]",
