@@ -327,7 +327,7 @@ def _tflite_int8(model, part, shape, pictures):
         scale, zero = details["quantization"]
         raise RuntimeError(
             "Expected a file in which a pixel's number is itself, 0 to 255. Received one with a "
-            f"step of {scale:.4g} from {zero}: are `pictures` in 0-255?"
+            f"step of {scale:.4g} from {zero}"
         )
 
 

@@ -146,7 +146,7 @@ def test_whole_numbers_take_uint8_pictures_even_where_none_is_black_or_white(tmp
     [given] = exports._interpreter(done.path).get_input_details()
     assert given["dtype"] == np.uint8
     assert given["quantization"] == (1.0, 0), "a pixel's number is not itself"
-    with pytest.raises(RuntimeError, match="are `pictures` in 0-255"):
+    with pytest.raises(ValueError, match=r"from 0 to 255\. Received: 9000 to 15300; if 16,383"):
         exports.export(MODEL, tmp_path / "b.tflite", "tflite-int8", pictures=pale * 100.0)
     assert not (tmp_path / "b.tflite").exists()
 
