@@ -367,8 +367,8 @@ def _first_seen(model, fed):
 def sees_pixels(model: keras.Model, images: np.ndarray) -> str | None:
     """Return the name of a layer with weights that sees pixels of 0-255 as they are; None: none.
 
-    A model without such a layer has preprocessing of its own. One that begins with a normalisation
-    that has weights has it, too.
+    A model without such a layer has preprocessing of its own. So has a trained one that begins with
+    a layer normalisation, or with a batch normalisation whose statistics are those of pixels.
 
     Args:
         model: functional or sequential `keras.Model` with one input and one output.
@@ -380,7 +380,10 @@ def sees_pixels(model: keras.Model, images: np.ndarray) -> str | None:
 
 
 def _raw(model, first, fed, *, trained=False):
-    """Return the name of a layer that sees pixels as they are; `trained`: whose BN is."""
+    """Return the name of a layer that sees pixels as they are; None: none.
+
+    A batch normalisation makes up for them where it learns, unless the model is `trained` already.
+    """
     layers = {layer.name: layer for layer in model._flatten_layers()}
     for name, (_, greys) in first:
         # Zeros around pictures take something off both; what takes the mean off leaves less of it.
