@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .prediction import Evaluation, Predictions
 
 RECORDED = Path(__file__).parent / "recorded"
+GROUPS = ("ten_years",)
 _MEND = "put it back, or train again into a new folder"
 
 
@@ -514,13 +515,22 @@ def runs_in(path: Path | str) -> dict[str, Run]:
     return runs
 
 
-def recorded() -> dict[str, Run]:
+def recorded(group: str | None = None) -> dict[str, Run]:
     """Load the runs that come with the library; of some, the model comes as well (`trained`).
 
+    Args:
+        group: None, or "ten_years": the runs of notebook 09, which benchmarks/ten_years.py repeats,
+            named after what was changed, with seeds 0, 1 and 2.
+
     Returns:
-        dict, name -> Run, sorted by name: "resnet50-signs-seed0", ….
+        dict, name -> Run, sorted by name: "resnet50-signs-seed0", …; of "ten_years" "fast-seed0",
+        ….
+
+    Raises:
+        ValueError: if there is no such group.
     """
-    return {path.stem: load(path) for path in sorted(RECORDED.glob("*.json"))}
+    folder = RECORDED / checks.choice("group", group, GROUPS) if group is not None else RECORDED
+    return {path.stem: load(path) for path in sorted(folder.glob("*.json"))}
 
 
 def trained() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-NUMBERS = (*range(9), 10)
+NUMBERS = range(11)
 MODULES = [importlib.import_module(f"tasks{number:02}") for number in NUMBERS]
 # Each module holds, of the exercises of its notebook:
 # RIGHT: {name: [right answer, another right one in another form, …]}

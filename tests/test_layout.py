@@ -26,6 +26,7 @@ WITHOUT_ROOM |= {
     "reference",
     "scaling",
     "tasks",
+    "ten_years",
     "time_to_accuracy",
     "workshop",
 }

@@ -22,6 +22,7 @@
 # | [6. Train for real](06_full_training.ipynb) | write augmentation, schedule and training loop; train in the time that you have | 2 |
 # | [7. Fair comparisons](07_fair_comparisons.ipynb) | compare runs at equal cost, see what spoils a comparison, fine-tune | 2 |
 # | [8. Your own pictures](08_your_own_pictures.ipynb) | look a folder over, fine-tune, say what the result is worth and what it looked at, hand it on | 2 |
+# | [9. Ten years later](09_ten_years_later.ipynb) | say what each change since 2015 brings, write four of them, compare later blocks at equal time | 1.5 |
 # | [10. Many devices](10_many_devices.ipynb) | write an all-reduce, train on several devices and hosts, go on after a stop | 2 |
 #
 # The minutes are those of running all cells, without a GPU. Reading and doing the tasks takes one to two and a half hours a notebook. Take them in order: each uses what the ones before it have built.

@@ -25,6 +25,7 @@ from .core import (
     numbers_meant,
     plain,
 )
+from .recipeprobes import network_and_recipe, work_of
 
 # 03-blocks: (blocks in each stage, blocks in all, convolutions) of ResNet-74
 
@@ -401,8 +402,8 @@ def my_network():
 
 def judge_project(function):
     """Judge a function () -> (network, recipe) by training it on the drawn shapes."""
-    model, recipe = _network_and_recipe(call(function))
-    work = work_of(model, recipe)
+    model, recipe = network_and_recipe(call(function))
+    work = work_of(model, recipe, PROJECT_PICTURES)
     told = f"{work / 1e9:.0f} billion multiply-adds"
     if work > PROJECT_WORK:
         raise Wrong(
@@ -421,29 +422,6 @@ def judge_project(function):
             f"Wanted: {PROJECT_TARGET:.0%}. Where does the work go, and does the rate come down?"
         )
     return f"{accuracy:.1%} of the test pictures, with {told}."
-
-
-def _network_and_recipe(answer):
-    if isinstance(answer, keras.Model):
-        raise Wrong("your function returns a network alone. Expected: (network, recipe).")
-    if not isinstance(answer, tuple | list) or len(answer) != 2:
-        raise Wrong(f"your function returned {described(answer)}. Expected: (network, recipe).")
-    model, recipe = answer
-    if isinstance(model, recipes.Recipe):
-        model, recipe = recipe, model
-    if not isinstance(model, keras.Model) or not isinstance(recipe, recipes.Recipe):
-        raise Wrong(f"your function returned {described(answer)}. Expected: (network, recipe).")
-    if tuple(model.input_shape[1:]) not in ((32, 32, 3), (None, None, 3)):
-        raise Wrong(f"your network takes {model.input_shape[1:]}. Expected: (32, 32, 3).")
-    if tuple(model.output_shape[1:]) != (10,):
-        raise Wrong(f"your network returns {model.output_shape[1:]}. Expected: 10 probabilities.")
-    return model, recipe
-
-
-def work_of(model, recipe):
-    """Return the multiply-adds of all pictures of a training, forwards."""
-    cost = inspection.count_multiply_adds(model)
-    return cost * PROJECT_PICTURES * recipe.epochs
 
 
 def _trained_accuracy(model, recipe):

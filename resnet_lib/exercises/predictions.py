@@ -27,6 +27,7 @@ PREDICTIONS = {
     "07-best-of": "by how many points the best of 25 epochs on 120 test pictures flatters",
     "08-scaled": "the share of right answers for pictures that were divided by 255 before",
     "08-leak": "by how many points copies of the test pictures in training raise the test accuracy",
+    "09-most": "which of nine changes since 2015 brings most points to a run of four epochs",
     "10-sent": "how many times its gradient each device sends, with 4 devices and with 64",
     "10-fastest": "with how many devices a step of ResNet-20 is the fastest, for one batch of 128",
     "10-preempted": "how many epochs the command trains that goes on after a SIGTERM",

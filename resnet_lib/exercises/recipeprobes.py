@@ -1,10 +1,10 @@
-"""Judge a recipe by what a small network learns with it."""
+"""Judge a recipe by what a small network learns with it; read a network with its recipe."""
 
 from collections.abc import Callable
 
 import keras
 
-from .. import cifar, datasets, records
+from .. import cifar, datasets, inspection, records
 from ..recipes import Recipe
 from .core import Wrong, described
 
@@ -73,3 +73,30 @@ def _general_advice(recipe, run):
             f"pictures it got {run.history['accuracy'][-1]:.0%}."
         )
     return None
+
+
+def network_and_recipe(answer: object) -> tuple[keras.Model, Recipe]:
+    """Return the two in this order, whichever way round they come.
+
+    Raises:
+        Wrong: if they are something else, or the network does not go with the drawn shapes.
+    """
+    if isinstance(answer, keras.Model):
+        raise Wrong("your function returns a network alone. Expected: (network, recipe).")
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise Wrong(f"your function returned {described(answer)}. Expected: (network, recipe).")
+    model, recipe = answer
+    if isinstance(model, Recipe):
+        model, recipe = recipe, model
+    if not isinstance(model, keras.Model) or not isinstance(recipe, Recipe):
+        raise Wrong(f"your function returned {described(answer)}. Expected: (network, recipe).")
+    if tuple(model.input_shape[1:]) not in ((32, 32, 3), (None, None, 3)):
+        raise Wrong(f"your network takes {model.input_shape[1:]}. Expected: (32, 32, 3).")
+    if tuple(model.output_shape[1:]) != (10,):
+        raise Wrong(f"your network returns {model.output_shape[1:]}. Expected: 10 probabilities.")
+    return model, recipe
+
+
+def work_of(model: keras.Model, recipe: Recipe, pictures: int) -> int:
+    """Return the multiply-adds of all pictures of a training, forwards and at full size."""
+    return inspection.count_multiply_adds(model, (32, 32, 3)) * pictures * recipe.epochs
