@@ -26,6 +26,7 @@ from keras import layers
 
 # %%
 recorded = rl.records.recorded()
+recorded.pop("resnetfast-cifar10")  # of notebook 9
 on_cifar10 = {name: run for name, run in recorded.items() if "cifar10" in name}
 print(rl.records.table(on_cifar10))
 hour = recorded["resnet20v1-cifar10"]
