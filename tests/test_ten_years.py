@@ -45,7 +45,7 @@ def test_each_step_changes_little_of_the_one_before():
 
 
 def test_each_run_has_the_same_pictures_and_is_whole():
-    assert len({run.record["dataset"]["sha256"] for name, run in RUNS.items()}) == 2  # 32x32, 16x16
+    assert len({run.record["dataset"]["sha256"] for run in RUNS.values()}) == 2  # 32x32, 16x16
     assert all(run.record["epochs"] == run.record["recipe"]["epochs"] for run in RUNS.values())
 
 
@@ -80,6 +80,20 @@ def test_the_readme_has_what_fast_brings(what):
         told += f" ± {stdev(accuracies) / len(found) ** 0.5:.1f}"
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert f"| {what} | {len(found)} | {told} | {mean(minutes):.1f} |" in readme
+
+
+def test_the_readme_says_how_much_faster_the_later_day_was():
+    def seconds(run):
+        return mean(run.history["cpu_seconds"])
+
+    short = records.recorded()["resnet20v1-15epochs-cifar10"]
+    later = mean(seconds(RUNS[f"one-cycle-seed{seed}"]) for seed in benchmark.SEEDS)
+    fast = mean(ended(RUNS[f"fast-seed{seed}"])[1] for seed in benchmark.SEEDS)
+    ratios = [15 * each / 60 / fast for each in (later, seconds(short))]
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"took {seconds(short):.0f} CPU seconds on the day" in readme
+    assert f"and {later:.0f} on the day of the fast runs" in readme
+    assert "about {:.0f} to 1, not {:.0f} to 1".format(*ratios) in readme
 
 
 # The script

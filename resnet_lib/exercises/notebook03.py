@@ -5,7 +5,7 @@ import operator
 import keras
 import numpy as np
 
-from .. import blocks, cifar, datasets, inspection, recipes
+from .. import blocks, cifar, datasets, recipes, training
 from . import builderprobes
 from .builderprobes import Plan
 from .core import (
@@ -18,14 +18,13 @@ from .core import (
     close,
     described,
     expect_number,
-    guarded,
     is_number,
     judge_number,
     judge_numbers,
     numbers_meant,
     plain,
 )
-from .recipeprobes import network_and_recipe, work_of
+from .recipeprobes import network_and_recipe, trained_accuracy, work_told
 
 # 03-blocks: (blocks in each stage, blocks in all, convolutions) of ResNet-74
 
@@ -403,14 +402,9 @@ def my_network():
 def judge_project(function):
     """Judge a function () -> (network, recipe) by training it on the drawn shapes."""
     model, recipe = network_and_recipe(call(function))
-    work = work_of(model, recipe, PROJECT_PICTURES)
-    told = f"{work / 1e9:.0f} billion multiply-adds"
-    if work > PROJECT_WORK:
-        raise Wrong(
-            f"that is too much work: {told}, {inspection.count_multiply_adds(model):,} a picture "
-            f"in {recipe.epochs} epochs. At most {PROJECT_WORK / 1e9:.0f} are allowed."
-        )
-    accuracy = _trained_accuracy(model, recipe)
+    told = work_told(model, recipe, PROJECT_PICTURES, most=PROJECT_WORK)
+    pictures = datasets.shapes(train=PROJECT_PICTURES, validation=100, test=1000, seed=3)
+    accuracy = trained_accuracy(training.train, model, recipe, pictures)
     if accuracy < 0.2:
         raise Wrong(
             f"trained, your network is right for {accuracy:.1%} of the test pictures: hardly more "
@@ -422,14 +416,6 @@ def judge_project(function):
             f"Wanted: {PROJECT_TARGET:.0%}. Where does the work go, and does the rate come down?"
         )
     return f"{accuracy:.1%} of the test pictures, with {told}."
-
-
-def _trained_accuracy(model, recipe):
-    from ..training import train
-
-    pictures = datasets.shapes(train=PROJECT_PICTURES, validation=100, test=1000, seed=3)
-    run = guarded(train, model, pictures, recipe, progress=False)
-    return run.record["results"]["test_accuracy_last"]
 
 
 EXERCISES = {

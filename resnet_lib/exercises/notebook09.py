@@ -7,8 +7,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from .. import datasets, fast, recipes
+from .. import datasets, fast, recipes, training
 from ..blocks import transformer_block
+from ..training.network import with_preprocessing
+from ..training.optimizers import NEWTON_SCHULZ
 from .core import (
     Exercise,
     NotDone,
@@ -23,7 +25,7 @@ from .core import (
     plain,
 )
 from .probes import as_model, same
-from .recipeprobes import network_and_recipe, work_of
+from .recipeprobes import network_and_recipe, trained_accuracy, work_told
 
 # 09-smooth: labels of which a share is spread over all classes
 
@@ -163,8 +165,7 @@ PATCHES, NUMBERS = 500, 6
 
 def whitening(patches):
     """Return filters, one in each row, whose outputs for the patches have the covariance 1."""
-    values, vectors = np.linalg.eigh(np.cov(patches.T, bias=True))
-    return (vectors / np.sqrt(values)).T
+    return _of_eigenvalues(-0.5)(patches)
 
 
 def _covariance(outputs):
@@ -173,28 +174,26 @@ def _covariance(outputs):
 
 def _of_eigenvalues(power):
     def filters(patches):
-        values, vectors = np.linalg.eigh(np.cov(patches.T, bias=True))
+        values, vectors = np.linalg.eigh(_covariance(patches))
         return (vectors * values**power).T
 
     return filters
 
 
 def _divided_across(patches):
-    values, vectors = np.linalg.eigh(np.cov(patches.T, bias=True))
+    values, vectors = np.linalg.eigh(_covariance(patches))
     return vectors.T / np.sqrt(values)
 
 
 WHITEN_MISTAKES = {
     "the outputs are uncorrelated, but have the variances of before: each eigenvector is to be "
-    "divided by the root of its eigenvalue.": lambda patches: _of_eigenvalues(0)(patches),
+    "divided by the root of its eigenvalue.": _of_eigenvalues(0),
     "the eigenvectors are divided by their eigenvalues, which are variances. Divide by the "
-    "standard deviation, the root.": lambda patches: _of_eigenvalues(-1)(patches),
+    "standard deviation, the root.": _of_eigenvalues(-1),
     "the eigenvectors are multiplied by the roots of their eigenvalues, so that large outputs "
-    "become larger. Divide.": lambda patches: _of_eigenvalues(0.5)(patches),
+    "become larger. Divide.": _of_eigenvalues(0.5),
     "the numbers of each filter are divided by different roots. An eigenvector is a column of the "
-    "second result: divide before transposing, vectors / np.sqrt(values).": lambda patches: (
-        _divided_across(patches)
-    ),
+    "second result: divide before transposing, vectors / np.sqrt(values).": _divided_across,
     "each number of a patch is divided by its standard deviation, which leaves neighbours as "
     "correlated as they were.": lambda patches: np.diag(1 / patches.std(0)),
 }
@@ -272,20 +271,13 @@ def _same_but_for_sign(row, other):
 
 # 09-orthogonal: the matrix near to another whose singular values are alike
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-
 
 def orthogonal(matrix, steps):
     """Return a matrix with the singular vectors of another, and singular values near 1."""
-    a, b, c = COEFFICIENTS
-    x = matrix / np.linalg.norm(matrix)
-    for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x
+    return _newton_schulz(matrix, steps)
 
 
-def _newton_schulz(matrix, steps, scale=np.linalg.norm, coefficients=COEFFICIENTS, power=2):
+def _newton_schulz(matrix, steps, scale=np.linalg.norm, coefficients=NEWTON_SCHULZ, power=2):
     a, b, c = coefficients
     x = matrix / scale(matrix)
     for _ in range(steps):
@@ -302,11 +294,22 @@ def _normed_each_time(matrix, steps):
 
 
 def _squared_once(matrix, steps):
-    a, b, c = COEFFICIENTS
+    a, b, c = NEWTON_SCHULZ
     x = matrix / np.linalg.norm(matrix)
     square = x @ x.T
+    return np.linalg.matrix_power(a * np.eye(len(x)) + b * square + c * square @ square, steps) @ x
+
+
+def _exact(matrix, steps):
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    return left @ right
+
+
+def _by_number(matrix, steps):
+    a, b, c = NEWTON_SCHULZ
+    x = matrix / np.linalg.norm(matrix)
     for _ in range(steps):
-        x = a * x + (b * square + c * square @ square) @ x
+        x = a * x + b * x**3 + c * x**5
     return x
 
 
@@ -321,49 +324,28 @@ ORTHOGONAL_MISTAKES = {
         _newton_schulz, scale=lambda matrix: np.abs(matrix).max()
     ),
     "b and c have changed places.": partial(
-        _newton_schulz, coefficients=(COEFFICIENTS[0], COEFFICIENTS[2], COEFFICIENTS[1])
+        _newton_schulz, coefficients=(NEWTON_SCHULZ[0], NEWTON_SCHULZ[2], NEWTON_SCHULZ[1])
     ),
     "the first term is missing, a times the matrix itself.": partial(
-        _newton_schulz, coefficients=(0, *COEFFICIENTS[1:])
+        _newton_schulz, coefficients=(0, *NEWTON_SCHULZ[1:])
     ),
     "the last term has X Xᵀ to the first power. It is squared: c (X Xᵀ)² X.": partial(
         _newton_schulz, power=1
     ),
-    "that is the matrix of exactly equal singular values, from a decomposition. It is right, and "
-    "what the steps come near to; asked for are the steps, which need products of matrices only.": (
-        lambda matrix, steps: _exact(matrix)
-    ),
+    "that is the matrix of equal singular values, from a decomposition. The steps come near to it, "
+    "and are what is asked for: they need products of matrices only.": _exact,
     "one step is missing.": lambda matrix, steps: _newton_schulz(matrix, steps - 1),
     "there is a step too many.": lambda matrix, steps: _newton_schulz(matrix, steps + 1),
     "X Xᵀ is squared number by number. (X Xᵀ)² is its product with itself: square @ square.": (
         partial(_newton_schulz, power=None)
     ),
-    "X is divided by its norm before each step. Only before the first.": (
-        lambda matrix, steps: _normed_each_time(matrix, steps)
-    ),
-    "X Xᵀ is taken once, before the first step. It changes with X, in each step.": (
-        lambda matrix, steps: _squared_once(matrix, steps)
-    ),
-    "the squares are taken number by number. X Xᵀ is a product of matrices: X @ X.T.": (
-        lambda matrix, steps: _by_number(matrix, steps)
-    ),
-    "nothing is done but the division by the norm.": lambda matrix, steps: (
-        matrix / np.linalg.norm(matrix)
+    "X is divided by its norm before each step. Only before the first.": _normed_each_time,
+    "X Xᵀ is taken once, before the first step. It changes with X, in each step.": _squared_once,
+    "the squares are taken number by number. X Xᵀ is a product of matrices: X @ X.T.": _by_number,
+    "nothing is done but the division by the norm.": lambda matrix, steps: _newton_schulz(
+        matrix, 0
     ),
 }
-
-
-def _exact(matrix):
-    left, _, right = np.linalg.svd(matrix, full_matrices=False)
-    return left @ right
-
-
-def _by_number(matrix, steps):
-    a, b, c = COEFFICIENTS
-    x = matrix / np.linalg.norm(matrix)
-    for _ in range(steps):
-        x = a * x + b * x**3 + c * x**5
-    return x
 
 
 def judge_orthogonal(function):
@@ -696,13 +678,7 @@ def judge_project(function):
     """Judge a function () -> (network, recipe) by training it on the drawn shapes."""
     keras.utils.set_random_seed(1)
     model, recipe = network_and_recipe(call(function))
-    work = work_of(model, recipe, PROJECT_PICTURES)
-    told = f"{work / 1e9:.0f} billion multiply-adds"
-    if work > PROJECT_WORK:
-        raise Wrong(
-            f"that is too much work: {told}, in {recipe.epochs} epochs. At most "
-            f"{PROJECT_WORK / 1e9:.0f} are allowed: what ResNet-20 needs for three epochs."
-        )
+    told = work_told(model, recipe, PROJECT_PICTURES, most=PROJECT_WORK)
     data = datasets.shapes(train=PROJECT_PICTURES, validation=100, test=1000, seed=9)
     before = _accuracy_before(model, data, recipe)
     if before > 0.3:
@@ -710,7 +686,7 @@ def judge_project(function):
             f"your network is right for {before:.0%} of the test pictures before its training. "
             "Hand over a new one: what it has learnt before is work, too."
         )
-    accuracy = _trained_accuracy(model, data, recipe)
+    accuracy = trained_accuracy(training.train, model, recipe, data, seed=1)
     if accuracy < PROJECT_TARGET:
         raise Wrong(
             f"trained, your network is right for {accuracy:.1%} of the test pictures, with {told}. "
@@ -720,18 +696,9 @@ def judge_project(function):
 
 
 def _accuracy_before(model, data, recipe):
-    from ..training.network import with_preprocessing
-
     whole = guarded(with_preprocessing, model, data.train.images, recipe.normalize)
     found = np.argmax(whole.predict(data.test.images, verbose=0), axis=1)
     return np.mean(found == data.test.labels)
-
-
-def _trained_accuracy(model, data, recipe):
-    from ..training import train
-
-    run = guarded(train, model, data, recipe, progress=False, seed=1)
-    return run.record["results"]["test_accuracy_last"]
 
 
 def _advice(recipe):
@@ -747,7 +714,6 @@ def _advice(recipe):
     return "Try half and double the peak, and other widths."
 
 
-_PAPER = "arXiv 2404.00498"
 EXERCISES = {
     "09-smooth": Exercise(
         judge_smooth,
@@ -861,8 +827,8 @@ EXERCISES = {
             "how much work is an epoch? rl.count_multiply_adds(network) is that of a picture, and "
             f"there are {PROJECT_PICTURES:,}. What fits into {PROJECT_WORK / 1e9:.0f} billion?",
             "rl.resnet_fast with narrower widths gets more epochs, and smaller batches more steps.",
-            "widths=(16, 32, 64), and rl.recipes.FAST with fifteen epochs of batches of 32. Are "
-            "all shapes still what they are in a mirror?",
+            "widths=(16, 32, 64), and rl.recipes.FAST with fifteen epochs of batches of 32. What "
+            "protects from learning pictures by heart costs a short run accuracy: flip=False.",
         ),
         why="ten years of changes, most of them to the training, are worth more than another "
         "epoch.",

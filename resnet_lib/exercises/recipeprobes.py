@@ -1,12 +1,13 @@
 """Judge a recipe by what a small network learns with it; read a network with its recipe."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from .. import cifar, datasets, inspection, records
 from ..recipes import Recipe
-from .core import Wrong, described
+from .core import Wrong, described, guarded
 
 IMAGES = 2000
 
@@ -97,6 +98,26 @@ def network_and_recipe(answer: object) -> tuple[keras.Model, Recipe]:
     return model, recipe
 
 
-def work_of(model: keras.Model, recipe: Recipe, pictures: int) -> int:
-    """Return the multiply-adds of all pictures of a training, forwards and at full size."""
-    return inspection.count_multiply_adds(model, (32, 32, 3)) * pictures * recipe.epochs
+def work_told(model: keras.Model, recipe: Recipe, pictures: int, *, most: float) -> str:
+    """Return the multiply-adds of all pictures of a training in words, forwards, at full size.
+
+    Raises:
+        Wrong: if they are more than `most`.
+    """
+    each = inspection.count_multiply_adds(model, (32, 32, 3))
+    work = each * pictures * recipe.epochs
+    told = f"{work / 1e9:.0f} billion multiply-adds"
+    if work > most:
+        raise Wrong(
+            f"that is too much work: {told}, {each:,} a picture in {recipe.epochs} epochs. At most "
+            f"{most / 1e9:.0f} are allowed."
+        )
+    return told
+
+
+def trained_accuracy(
+    train: Callable[..., records.Run], model: keras.Model, recipe: Recipe, data: Any, seed: int = 0
+) -> float:
+    """Return the test accuracy, 0 to 1, at the end of what `train`, `resnet_lib.train`, does."""
+    run = guarded(train, model, data, recipe, progress=False, seed=seed)
+    return run.record["results"]["test_accuracy_last"]
