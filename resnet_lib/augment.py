@@ -1,11 +1,14 @@
-"""Pad, crop and flip: the augmentation of the CIFAR-10 experiments, a batch at a time.
+"""Pad, crop and flip: the augmentation of the CIFAR-10 experiments, a batch at a time; and cutout.
 
 He et al. 2015 (arXiv 1512.03385), section 4.2: 4 pixels are padded on each side, and a 32x32 crop
-is randomly sampled from the padded image or its horizontal flip.
+is randomly sampled from the padded image or its horizontal flip. DeVries and Taylor 2017 (arXiv
+1708.04552), section 3: a square of it is painted over.
 
 Stateless: what happens to an image follows from (seed, epoch, index) through a hash, so a run that
 is resumed, or shared out over machines, sees the pictures that an uninterrupted one would have.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +47,10 @@ def pad_crop_flip(
     Raises:
         ValueError: an argument has another shape, type or range.
     """
-    _check_images(images, index, pad, mode)
+    _check_images(images, index)
+    checks.choice("mode", mode, MODES)
+    # An image has no more to reflect than that.
+    checks.count("pad", pad, 0, min(images.shape[1:3]) - 1 if mode == "reflect" else None)
     drawn = dict(epoch=epoch, seed=seed, pad=pad, flip=flip, alternating=alternating)
     top, left, mirrored = offsets(index, **drawn)
     cropped = _crop(_padded(images, pad, mode), top, left, images.shape)
@@ -92,6 +98,82 @@ def offsets(
         bits = _bits(index, seed, 0)
     mirrored = (bits >> np.uint64(63)).astype(bool) ^ bool(alternating and epoch % 2)
     return top.astype(np.int64), left.astype(np.int64), mirrored & flip
+
+
+def cut_out(
+    images: np.ndarray,
+    index: np.ndarray,
+    colour: np.ndarray,
+    *,
+    epoch: int,
+    seed: int,
+    side: int,
+) -> np.ndarray:
+    """Paint a square of each image over; its middle is any pixel, so it may reach beyond an edge.
+
+    Args:
+        images: array of shape (n, height, width, channels).
+        index: whole numbers of shape (n,): which image of the training set each one is.
+        colour: numbers of shape (channels,).
+        epoch: whole number, at least 0.
+        seed: whole number, at least 0.
+        side: of the square, in pixels, at least 1.
+
+    Returns:
+        A new array of the shape and dtype of `images`, of which row i depends on images[i],
+        index[i] and the keyword arguments only.
+
+    Raises:
+        ValueError: an argument has another shape, type or range.
+    """
+    _check_images(images, index)
+    shape = images.shape[1:3]
+    if np.shape(colour) != images.shape[3:]:
+        raise ValueError(
+            f"Expected `colour` to have the shape {images.shape[3:]}, a number for each channel. "
+            f"Received: {np.shape(colour)}"
+        )
+    top, left = squares(index, epoch=epoch, seed=seed, side=side, shape=shape)
+    colour = np.asarray(colour, images.dtype)
+    return np.where(covered(top, left, side=side, shape=shape), colour, images)
+
+
+def squares(
+    index: np.ndarray, *, epoch: int, seed: int, side: int, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the square begins that each image loses: (top, left), each int64 (n,).
+
+    Args:
+        index: whole numbers of shape (n,), at least 0.
+        epoch: whole number, at least 0.
+        seed: whole number, at least 0.
+        side: of the square, in pixels, at least 1.
+        shape: (height, width) of the images.
+    """
+    epoch, seed = checks.count("epoch", epoch, least=0), checks.count("seed", seed, least=0)
+    side = checks.count("side", side)
+    bits = _mix(_bits(_check_index(index), seed, epoch))  # Others than those that `offsets` takes.
+    parts = bits >> np.uint64(40), bits & np.uint64(2**24 - 1)
+    places = ((part * np.uint64(n)) >> np.uint64(24) for part, n in zip(parts, shape, strict=True))
+    top, left = (place.astype(np.int64) - side // 2 for place in places)
+    return top, left
+
+
+def covered(top: Any, left: Any, *, side: int, shape: tuple[int, int]) -> Any:
+    """Return which pixels such squares cover: bool (n, height, width, 1).
+
+    Args:
+        top: int (n,), an array of NumPy or JAX or a tensor of TensorFlow, as is the result.
+        left: as `top`.
+        side: of the squares, in pixels.
+        shape: (height, width) of the images.
+    """
+    corners, within = (top, left), []
+    for corner, length in zip(corners, shape, strict=True):
+        place = np.arange(length, dtype=np.int32) - corner[:, None]
+        within.append((place >= 0) & (place < side))
+    rows, columns = within
+    return rows[:, :, None, None] & columns[:, None, :, None]
 
 
 def _bits(index, seed, epoch):
@@ -151,7 +233,7 @@ def _crop(padded, top, left, shape):
     return window.view(padded.dtype).reshape(shape)
 
 
-def _check_images(images, index, pad, mode):
+def _check_images(images, index):
     if not isinstance(images, np.ndarray) or images.ndim != 4 or images.dtype.kind not in "uif":
         received = f"{getattr(images, 'dtype', type(images).__name__)}"
         raise ValueError(
@@ -163,9 +245,6 @@ def _check_images(images, index, pad, mode):
             f"Expected `index` to have the shape {images.shape[:1]}, one for each image. "
             f"Received: {np.shape(index)}"
         )
-    checks.choice("mode", mode, MODES)
-    # An image has no more to reflect than that.
-    checks.count("pad", pad, 0, min(images.shape[1:3]) - 1 if mode == "reflect" else None)
 
 
 def _check_index(index):

@@ -30,11 +30,13 @@ BOUNDS = {
     "bias_rate": dict(least=1e-12, most=1000),
     "other_rate": dict(least=1e-12, most=1000),
     "translation": dict(below=1),
+    "cutout": dict(most=1),
     "head": dict(most=1),
     "head_peak": dict(least=1e-12, most=1000),
 }
 FLAGS = ("nesterov", "reduce_on_plateau", "augment", "flip", "flip_test", "alternating", "whiten")
-NEEDED = ("warmup", "label_smoothing", "bias_rate", "translation", "head")  # No None among them.
+# No None among them.
+NEEDED = ("warmup", "label_smoothing", "bias_rate", "translation", "cutout", "head")
 # What may be taken off pixels; "inside": the network takes them as they are, 0-255.
 NORMALIZE = ("image", "channel", None, "inside")
 # From how many views the test may be averaged: see `resnet_lib.training.fit.views_of`.
@@ -128,13 +130,18 @@ class Recipe:
             "channel", the mean of each channel, whose standard deviation it then divides by, or
             None. Where sizes change, "image" is not possible. "inside": nothing is done to the
             pixels, for the network takes 0-255 and prepares them itself.
-        augment: whether each image is padded by an eighth of the shorter side, cropped at random
-            and, with `flip`, mirrored at random. False: neither.
+        augment: whether each image is padded as `translation` says, cropped at random
+            and, with `flip`, mirrored at random, and then, with `cutout`, loses a square. False:
+            nothing of this.
         flip: whether each image is mirrored at random. False where a mirror image is of another
             class, or of none: digits, arrows, left and right hands.
         padding: "constant" or "reflect"; see `resnet_lib.augment.pad_crop_flip`.
         translation: by which share of the shorter side an image moves at most, in whole pixels and
             at least one: 1/8 is 4 of 32. 0: not at all.
+        cutout: side of a square at a random place of each image that is painted over in the mean
+            colour of the training images, as a share of the image's shorter side: 1/4 is 8 of 32
+            pixels. 0: none. Against learning by heart in longer runs (DeVries and Taylor 2017,
+            arXiv 1708.04552, section 3, whose squares are black after normalising, as are these).
         alternating: whether an image that is flipped in one epoch is not in the next, and so on; in
             the first, half of them are. So each is seen both ways in any two epochs (Jordan 2024,
             arXiv 2404.00498, section 3.6). False: drawn anew for each epoch.
@@ -186,6 +193,7 @@ class Recipe:
     padding: str = "constant"
     flip_test: bool = False
     translation: float = 1 / 8
+    cutout: float = 0.0
     alternating: bool = False
     label_smoothing: float = 0.0
     bias_rate: float = 1.0

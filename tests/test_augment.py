@@ -1,4 +1,4 @@
-"""Pad, crop and flip: the right pixels, evenly spread draws, nothing due to the batch."""
+"""Pad, crop, flip and cut out: the right pixels, evenly spread draws, nothing due to the batch."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from resnet_lib.augment import offsets, pad_crop_flip
+from resnet_lib.augment import cut_out, offsets, pad_crop_flip, squares
 
 RANDOM = np.random.default_rng(0)
 KNOWN_TOP = [8, 8, 5, 8, 0, 2, 3, 6]
@@ -220,3 +220,79 @@ def test_alternating_changes_no_window():
 def test_alternating_is_true_or_false():
     with pytest.raises(ValueError, match="`alternating` to be True or False"):
         offsets(np.arange(3), epoch=0, seed=0, alternating="false")
+
+
+# Cutout.
+
+COLOUR = np.array([9, 99, 199], np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(32, 32, 8), (12, 17, 5), (9, 8, 1)])
+def test_a_square_of_each_image_is_painted_over(height, width, side):
+    images, index = batch(200, height, width), np.arange(50, 250)
+    before = images.copy()
+    found = cut_out(images, index, COLOUR, **WHERE, side=side)
+    top, left = squares(index, **WHERE, side=side, shape=(height, width))
+    expected = images.copy()
+    for image, row, column in zip(expected, top, left, strict=True):
+        for y in range(max(row, 0), min(row + side, height)):
+            for x in range(max(column, 0), min(column + side, width)):
+                image[y, x] = COLOUR
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(images, before)
+    assert found.dtype == images.dtype
+
+
+def test_the_middle_of_the_square_is_any_pixel():
+    top, left = squares(np.arange(50_000), **WHERE, side=5, shape=(9, 7))
+    counts = np.bincount((top + 2) * 7 + left + 2, minlength=63)
+    assert len(counts) == 63
+    assert chi_square(counts) < 5
+
+
+def test_squares_have_nothing_to_do_with_windows():
+    index = np.arange(50_000)
+    top, left = squares(index, **WHERE, side=1, shape=(9, 9))
+    for one in (top, left):
+        for other in offsets(index, **WHERE):
+            assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(len(index))
+
+
+def test_known_squares():
+    """A recorded run can be repeated later only while these stay as they are."""
+    top, left = squares(np.arange(8), epoch=0, seed=0, side=8, shape=(32, 32))
+    assert top.tolist() == [0, 8, -2, 8, -2, 4, 6, 4]
+    assert left.tolist() == [21, 22, 1, 15, -2, -1, 3, 24]
+
+
+@pytest.mark.parametrize("changed", [{"epoch": 4}, {"seed": 6}])
+def test_another_epoch_or_seed_moves_the_square(changed):
+    shape = dict(side=1, shape=(9, 9))
+    one, other = (squares(np.arange(2000), **which, **shape) for which in (WHERE, WHERE | changed))
+    np.testing.assert_allclose(np.equal(one, other).mean(axis=1), 1 / 9, atol=0.06)
+
+
+def test_the_square_is_the_images_own_in_any_batch():
+    images, index = batch(50), RANDOM.permutation(50_000)[:50]
+    whole = cut_out(images, index, COLOUR, **WHERE, side=8)
+    order = RANDOM.permutation(50)
+    other = cut_out(images[order], index[order], COLOUR, **WHERE, side=8)
+    np.testing.assert_array_equal(other, whole[order])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"images": [1, 2]}, "Received: list"),
+        ({"index": np.arange(39)}, r"`index` .* shape \(40,\).* Received: \(39,\)"),
+        ({"colour": COLOUR[:2]}, r"`colour` .* shape \(3,\).* Received: \(2,\)"),
+        ({"side": 0}, "`side` .* Received: 0; the nearest valid value is 1"),
+        ({"epoch": -1}, "`epoch` .* Received: -1; the nearest valid value is 0"),
+        ({"seed": 0.5}, "`seed` .* Received: 0.5"),
+    ],
+)
+def test_a_bad_square_is_refused(changed, message):
+    arguments = {"images": batch(), "index": np.arange(40), "colour": COLOUR, "side": 8}
+    arguments |= WHERE | changed
+    with pytest.raises(ValueError, match=message):
+        cut_out(**arguments)

@@ -31,11 +31,10 @@ def on_device_pictures(places):
     """Return all pictures of an epoch, cut by TensorFlow as a training step does it."""
     import tensorflow as tf
 
-    images, pad = tf.constant(places.split.images), places.pad
-    found = []
+    images, found = tf.constant(places.split.images), []
     for number in range(len(places)):
         place, _ = places[number]
-        window = cut(tf.gather(images, place["index"]), place, pad=pad, mode=places.padding)
+        window = cut(tf.gather(images, place["index"]), place, **places.cutting())
         assert window.dtype == tf.uint8
         found.append(window.numpy())
     return np.concatenate(found)
@@ -47,12 +46,13 @@ def all_of(batches):
 
 
 @pytest.mark.parametrize(("augment", "flip"), [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("cutout", [0, 0.3])
 @pytest.mark.parametrize("padding", ["constant", "reflect"])
 @pytest.mark.parametrize(("height", "width", "channels"), [(32, 32, 3), (17, 11, 1), (9, 24, 4)])
 def test_pictures_cut_on_the_device_are_the_same_bit_for_bit(
-    height, width, channels, padding, augment, flip
+    height, width, channels, padding, cutout, augment, flip
 ):
-    options = dict(seed=5, epoch=3, padding=padding, augment=augment, flip=flip)
+    options = dict(seed=5, epoch=3, padding=padding, cutout=cutout, augment=augment, flip=flip)
     part = split(21, height, width, channels)
     here, places = Batches(part, 8, **options), Places(part, 8, **options)
     pictures, labels = all_of(here)
@@ -71,6 +71,18 @@ def test_images_move_by_a_share_of_their_side(side, translation, pad, kind):
     batches = kind(split(500, side, side), 500, translation=translation)
     _, top, left, _ = windows(batches)
     assert (top.min(), top.max(), left.min(), left.max()) == (0, 2 * pad, 0, 2 * pad)
+
+
+@pytest.mark.parametrize(("side", "cutout", "hole"), [(32, 0.25, 8), (24, 0.3, 7), (9, 0.01, 1)])
+def test_the_square_is_a_share_of_the_side_in_the_mean_colour(side, cutout, hole):
+    part = split(2000, side, side)
+    part = Split(part.images // np.array([1, 2, 3], np.uint8), part.labels)
+    pictures, _ = Batches(part, 2000, cutout=cutout, translation=0, flip=False)[0]
+    plain, _ = Batches(part, 2000, translation=0, flip=False)[0]
+    colour = np.round(part.images.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
+    changed = (pictures != plain).any(axis=-1)
+    assert (pictures[changed] == colour).all()
+    assert changed.any(axis=2).sum(axis=1).max() == changed.any(axis=1).sum(axis=1).max() == hole
 
 
 def windows(batches):

@@ -59,6 +59,7 @@ OTHERS = {
     "averaged": replace(RECIPE, ema=0.9),
     "two sizes": replace(RECIPE, sizes=((0.5, 0.5), (1, 1))),
     "reflected": replace(RECIPE, padding="reflect", flip=False),
+    "cut out": replace(RECIPE, cutout=0.25),
     "alternating": replace(
         RECIPE,
         alternating=True,

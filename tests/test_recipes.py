@@ -168,6 +168,8 @@ WRONG = [
     (SGD, "bias_rate", 0, "`bias_rate` .* at least 1e-12, at most 1000. Received: 0$"),
     (SGD, "translation", 1, "`translation` .* at least 0, below 1. Received: 1$"),
     (SGD, "translation", -0.1, "`translation` .* Received: -0.1$"),
+    (SGD, "cutout", 1.5, "`cutout` .* at least 0, at most 1. Received: 1.5"),
+    (SGD, "cutout", None, "`cutout` .* Received: None"),
     (SGD, "views", 2, "`views` to be one of 1, 3, 6. Received: 2"),
     (SGD, "normalize", "mean", "`normalize` to be one of 'image'.*Received: 'mean'"),
     (SGD, "padding", "edge", "`padding` to be one of 'constant', 'reflect'.*Received: 'edge'"),

@@ -247,7 +247,7 @@ class Job:
         """
         recipe, execution = self.recipe, self.execution
         kind = Places if execution.data_on_device else Batches
-        names = ("augment", "flip", "alternating", "translation", "padding")
+        names = ("augment", "flip", "alternating", "translation", "padding", "cutout")
         drawn = {name: getattr(recipe, name) for name in names}
         batches = kind(split, recipe.batch_size, **drawn, **order)
         if self.fed or execution.data_on_device:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ..augment import covered
 from . import devices
 
 if TYPE_CHECKING:
@@ -162,18 +163,28 @@ def _pictures_of(batches):
     """Return the function that makes a batch's pictures of the images and what stands for them."""
     if not batches.by_place:
         return lambda images, pictures: pictures
-    pad, mode = batches.pad, batches.padding
-    return lambda images, places: cut(images[places["index"]], places, pad=pad, mode=mode)
+    how = batches.cutting()
+    return lambda images, places: cut(images[places["index"]], places, **how)
 
 
-def cut(images: Any, places: dict, *, pad: int, mode: str) -> Any:
-    """Pad, crop and flip as `resnet_lib.augment.pad_crop_flip` does, in JAX.
+def cut(
+    images: Any,
+    places: dict,
+    *,
+    pad: int,
+    mode: str,
+    hole: int = 0,
+    colour: np.ndarray | None = None,
+) -> Any:
+    """Pad, crop, flip and cut out as the functions of `resnet_lib.augment` do, in JAX.
 
     Args:
         images: array (n, height, width, channels).
-        places: dict of "top", "left", int32 (n,), and "flip", bool (n,).
+        places: as `resnet_lib.training.batches.Places` has them.
         pad: pixels added on each side.
         mode: "constant" or "reflect".
+        hole: side of the square that is painted over, in pixels; 0: none is.
+        colour: of the square, array (channels,) of the dtype of `images`.
 
     Returns:
         Array of the shape and dtype of `images`.
@@ -188,4 +199,8 @@ def cut(images: Any, places: dict, *, pad: int, mode: str) -> Any:
         columns = jnp.where(flip, jnp.arange(width)[::-1], jnp.arange(width))
         return image[top + jnp.arange(height)[:, None], left + columns]
 
-    return jax.vmap(window)(padded, places["top"], places["left"], places["flip"])
+    windows = jax.vmap(window)(padded, places["top"], places["left"], places["flip"])
+    if not hole:
+        return windows
+    over = covered(places["hole_top"], places["hole_left"], side=hole, shape=(height, width))
+    return jnp.where(over, colour, windows)
