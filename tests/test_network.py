@@ -549,6 +549,9 @@ def test_training_whitens_and_leaves_the_model_as_it_was():
     np.testing.assert_array_equal(found.kernel, expected.kernel)
     plain = rl.train(model, data, replace(recipe, whiten=False), progress=False)
     assert plain.model.get_layer("patches_conv").trainable
+    for each in (run, plain):
+        trained = rl.count_parameters(each.model).trainable
+        assert each.record["model"]["trainable_parameters"] == trained
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def whitened(model: keras.Model, images: np.ndarray, normalize: str | None) -> k
     Source: arXiv 2404.00498, section 3.2.
     """
     copy = copied(model)
-    layer = _whitenable(copy)
+    layer = whitenable(copy)
     kernels = whitening(preprocessing(images, normalize), images, layer.kernel_size)
     layer.kernel.assign(np.concatenate([kernels, -kernels], axis=-1))
     if layer.use_bias:
@@ -282,8 +282,15 @@ def whitening(prepare: Callable, images: np.ndarray, size: tuple[int, int]) -> n
     return (vectors / np.sqrt(values + FLOOR)).reshape(*size, images.shape[-1], -1)
 
 
-def _whitenable(model):
-    """Return the first layer of a model, if it can whiten patches."""
+def whitenable(model: keras.Model) -> keras.layers.Conv2D:
+    """Return the first layer of a model, which is to whiten patches.
+
+    Args:
+        model: `keras.Model`.
+
+    Raises:
+        ValueError: if it cannot.
+    """
     first = next((each for each in _operations(model) if _has_weights(each)), None)
     if first is not None and not first.trainable:
         received = f"{first.name}, which is frozen, at its beginning"
@@ -316,7 +323,7 @@ def check_model(model: Any, data: Dataset, recipe: "Recipe") -> None:
     _check_ends(checked(model))
     _check_shapes(model, data)
     if recipe.whiten:
-        _whitenable(model)
+        whitenable(model)
     if recipe.head:
         _check_head(model)
     images = data.train.images

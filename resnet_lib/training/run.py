@@ -28,7 +28,7 @@ from .architecture import architecture
 from .classes import class_weights, nothing_learnt
 from .fit import BACKUP, BEST, PROGRESS, Job, check_tensorboard, now
 from .machine import Execution, best_execution, environment, make_deterministic
-from .network import check_model, float32
+from .network import check_model, float32, whitenable
 
 GO_ON = "Go on from there with resume=True (--resume)."
 
@@ -273,12 +273,13 @@ def _checked_callbacks(callbacks, recipe):
 
 def _describe(model, data, recipe, execution):
     count = count_parameters(model)
+    frozen = whitenable(model).count_params() if recipe.whiten else 0
     return {
         "model": {
             "id": model.name.lower(),
             "name": model.name,
             "architecture": architecture(model),
-            "trainable_parameters": count.trainable,
+            "trainable_parameters": count.trainable - frozen,
             "total_parameters": count.total,
         },
         "recipe": recipe.as_dict(),
