@@ -44,7 +44,11 @@ STEPS = {
     "alternating": _SGD,
     "fast": f"{_FAST} --epochs 4",
 }
-LONGER = {"fast-12": f"{_FAST} --epochs 12"}
+LONGER = {
+    "fast-12": f"{_FAST} --epochs 12",
+    "fast-13-wide": "--model resnetfast64-240-256 --recipe fast --epochs 13 "
+    "--set translation=0.125 --set cutout=0.25",
+}
 _SMALL = "--model resnet20v1 --size 16 --epochs 4"
 _V2 = "--model resnet20v2 --form paper --size 16"
 _SHORT_V2 = "--model resnet8v2 --form paper --size 16"
