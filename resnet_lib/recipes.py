@@ -141,7 +141,7 @@ class Recipe:
         cutout: side of a square at a random place of each image that is painted over in the mean
             colour of the training images, as a share of the image's shorter side: 1/4 is 8 of 32
             pixels. 0: none. Against learning by heart in longer runs (DeVries and Taylor 2017,
-            arXiv 1708.04552, section 3, whose squares are black after normalising, as are these).
+            arXiv 1708.04552, section 3, whose squares are 0 after normalising, as these are).
         alternating: whether an image that is flipped in one epoch is not in the next, and so on; in
             the first, half of them are. So each is seen both ways in any two epochs (Jordan 2024,
             arXiv 2404.00498, section 3.6). False: drawn anew for each epoch.
