@@ -501,4 +501,6 @@ def prepare():
 
 if __name__ == "__main__":
     prepare()
-    sys.exit(main())
+    from resnet_lib.runtime import end_with
+
+    end_with(main)

@@ -412,11 +412,12 @@ def _trained(options, check, one):
         folders.find(options.pictures)
     check(options)
     runtime.prepare()
-    import keras
+    with runtime.held():
+        import keras
 
-    from . import records
-    from .training import hosts
-    from .training.devices import checked
+        from . import records
+        from .training import hosts
+        from .training.devices import checked
 
     if options.join or hosts.is_cluster():
         hosts.join_hosts()
@@ -592,4 +593,4 @@ def _in_minutes(options, model, data, recipe, execution):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runtime.end_with(main)

@@ -8,12 +8,15 @@ command needs it, for `--help` need not wait.
 A profile says how much work a notebook does: "quick" fits a laptop, "full" trains for real.
 """
 
+import atexit
 import functools
 import io
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +26,7 @@ from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import NoReturn
 
 PROFILES = ("quick", "full")
 
@@ -106,6 +110,57 @@ def say(*lines: str, end: str = "\n") -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def end_with(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end Python with the exit code that it returns, after an interrupt too.
+
+    Python notes an interrupt that leaves text which `exec` runs, as dataclasses do where they are
+    imported, and ends by SIGINT for it, whatever the exit code, even if the interrupt was caught
+    outside. So where the code says that all is not well, nothing of Python runs after it is said.
+    """
+
+    def leave():
+        if code:
+            say(end="")
+            os._exit(code)
+
+    code = 0
+    atexit.register(leave)  # Before those of other modules, so that it is called after them.
+    code = main()
+    sys.exit(code)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Have SIGINT and SIGTERM wait until what runs here, an import, is done; a second one does not.
+
+    An exception that a signal's handler raises within an import may be lost, where the garbage
+    collector calls Python, or end the process, where C++ calls it; and a package of which half is
+    imported is not imported again. A signal that is ignored, or has no handler, is left so.
+
+    Raises:
+        Whatever the usual handler of the signal does: KeyboardInterrupt, as a rule.
+    """
+    came, usual = [], {}
+
+    def hold(number, frame):
+        came.append(number)
+        if len(came) > 1:
+            usual[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():  # No other may set a handler.
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        usual = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in usual:
+        signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        if came:
+            usual[came[0]](came[0], None)
+
+
 @contextmanager
 def warnings_in_lines() -> Iterator[None]:
     """Have a user's warnings be lines of a command, without the code that they come from."""
@@ -153,7 +208,8 @@ def prepare() -> None:
         _say_too_late()
     elif keras_backend() == "tensorflow":
         _set_environment()
-        _import_keras()
+        with held():
+            _import_keras()
         if os.environ["TF_CPP_MIN_LOG_LEVEL"] != "0":
             logger = logging.getLogger("tensorflow")
             logger.addFilter(_says_no_retracing)

@@ -187,30 +187,65 @@ def takes_sigterm(process):
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
-def test_sigterm_while_keras_is_imported(tmp_path):
-    out = tmp_path / "run"
+def stopped_after(seconds, number, out):
+    """Start a command, send it a signal some seconds after it has begun, and return its end."""
     process = interruptible([*TRAIN, "--out", str(out)])
     while not takes_sigterm(process):
         assert process.poll() is None
         time.sleep(0.01)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
+    time.sleep(seconds)
+    process.send_signal(number)
     printed, errors = process.communicate()
-    assert (process.returncode, printed) == (75, ""), errors
+    return process.returncode, printed, errors
+
+
+def told_by_sigterm(out):
     again = shlex.join(["python", "-m", "resnet_lib", *TRAIN[3:], "--out", str(out), "--resume"])
-    told = f"resnet_lib: stopped by SIGTERM; no epoch was finished. To go on: {again}\n"
-    assert errors == told
+    return f"resnet_lib: stopped by SIGTERM; no epoch was finished. To go on: {again}\n"
 
 
-@pytest.mark.parametrize("delay", [0.3, 1.5])
-def test_ctrl_c_while_keras_is_imported(delay, tmp_path):
-    process = interruptible([*TRAIN, "--out", str(tmp_path / "run")])
-    time.sleep(delay)
-    process.send_signal(signal.SIGINT)
+LINUX = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux")
+
+
+@LINUX
+def test_sigterm_while_keras_is_imported(tmp_path):
+    out = tmp_path / "run"
+    assert stopped_after(0.3, signal.SIGTERM, out) == (75, "", told_by_sigterm(out))
+
+
+@LINUX
+@pytest.mark.parametrize("seconds", [0.2, 1.4])
+def test_ctrl_c_while_keras_is_imported(seconds, tmp_path):
+    out = tmp_path / "run"
+    assert stopped_after(seconds, signal.SIGINT, out) == (130, "", "\nresnet_lib: stopped\n")
+    assert not out.exists()
+
+
+# In place of Keras, with signals where an exception is lost and where Python ends by SIGINT.
+LOST = """
+import gc, signal
+gc.callbacks.append(lambda phase, _: phase == "start" and signal.raise_signal(NUMBER))
+gc.collect()
+gc.callbacks.clear()
+"""
+IN_TEXT = """
+exec("import signal; signal.raise_signal(NUMBER); signal.raise_signal(NUMBER)")
+"""
+
+
+@pytest.mark.parametrize("keras", [LOST, IN_TEXT], ids=["lost", "in text"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_within_an_import_is_neither_lost_nor_another(number, keras, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    (tmp_path / "keras.py").write_text(keras.replace("NUMBER", str(int(number))))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    process = interruptible([*TRAIN, "--out", str(out)])
     printed, errors = process.communicate()
-    assert (process.returncode, printed, errors.strip()) == (130, "", "resnet_lib: stopped")
-    assert not (tmp_path / "run").exists()
+    ends = {
+        signal.SIGINT: (130, "\nresnet_lib: stopped\n"),
+        signal.SIGTERM: (75, told_by_sigterm(out)),
+    }
+    assert (printed, (process.returncode, errors)) == ("", ends[number])
 
 
 @pytest.mark.slow
