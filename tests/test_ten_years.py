@@ -1,6 +1,8 @@
 """The runs of notebook 09: each is one of benchmarks/ten_years.py, and can be had from it again."""
 
+import copy
 import fcntl
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -112,7 +114,7 @@ def called(monkeypatch):
 
 def main(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["ten_years.py", *map(str, arguments)])
-    benchmark.main()
+    return benchmark.main()
 
 
 def test_the_list_has_each_command_and_trains_nothing(monkeypatch, capsys, called):
@@ -147,3 +149,25 @@ def test_without_a_folder_nothing_is_trained(monkeypatch, capsys, called):
         main(monkeypatch)
     assert "folder for the runs is needed" in capsys.readouterr().err
     assert called == []
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1.009, 0), (0.989, 1)])
+def test_a_first_epoch_is_checked_against_the_record(factor, code, monkeypatch, capsys):
+    found = []
+
+    def run(command, check, stdout):
+        """Write what training would leave: the record, its first loss somewhat changed."""
+        assert command[-4:] == ["--seed", "0", "--stop-after", "1"]
+        record = copy.deepcopy(RUNS["block-se-seed0"].record)
+        record["history"]["loss"][0] *= factor
+        out = Path(command[command.index("--out") + 1])
+        out.mkdir()
+        (out / "record.json").write_text(json.dumps(record))
+        found.append(out)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert main(monkeypatch, "--check", "--only", "block-se") == code
+    last = capsys.readouterr().out.splitlines()[-1]
+    loss = RUNS["block-se-seed0"].history["loss"][0]
+    assert last.split()[:3] == ["block-se", f"{loss:.4f}", f"{loss * factor:.4f}"]
+    assert not found[0].exists()
