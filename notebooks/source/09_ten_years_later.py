@@ -8,7 +8,7 @@
 # - say what the blocks of later papers add, count it, and compare them at equal cost;
 # - find the stream of a residual network in ConvNeXt and in transformers.
 #
-# You need notebooks 1 to 4, 6 and 7, and eigenvectors of a symmetric matrix. Reading takes about 40 minutes, the tasks an hour and three quarters; running every cell takes about a minute and a half on a CPU with 2 cores.
+# You need notebooks 1 to 4, 6 and 7, and eigenvectors of a symmetric matrix. Reading takes about 40 minutes, the tasks an hour and three quarters; running every cell takes about a minute and a half on 2 cores.
 
 # %%
 import resnet_lib as rl
@@ -23,7 +23,7 @@ from keras import layers
 # %% [markdown]
 # ## Where the time went
 #
-# Beside ResNet-20's runs of notebook 7 stand those of a network and a recipe that are called `fast` here, and of a wider network. All had the same pictures of CIFAR-10, copies that had been stored as JPEG.
+# Beside ResNet-20's runs of notebook 7 stand those of a network and recipe called `fast`, and of a wider network. All had the same JPEG copies of CIFAR-10; the wider network's were moved farther and, in 13 epochs, partly painted over.
 
 # %% tags=["setup"]
 recorded, changes = rl.records.recorded(), rl.records.recorded("ten_years")
@@ -53,11 +53,11 @@ for runs in ([short], with_seeds("fast"), [hour], *longer):
 # %% [markdown]
 # For the accuracy of ResNet-20's 15 epochs, `fast` needs four, and a ninth of the minutes. Twelve end a little below ResNet-20's 90, and the wider network ends higher than ResNet-20 ever came.
 #
-# Not all of that belongs to the recipe: the runs are from different days, and the same core computes faster on one than on another. Epochs of ResNet-20 from both days tell how much:
+# Not all of that belongs to the recipe: the runs are from two days, and a core computes faster on one than on another. Epochs of ResNet-20 at full size from both days tell how much:
 
 # %%
 then = sum(short.history["cpu_seconds"]) / 15
-now = np.mean([sum(run.history["cpu_seconds"]) / 4 for run in with_seeds("one-cycle")])
+now = np.mean([run.history["cpu_seconds"][1:] for run in with_seeds("one-cycle")])
 print(f"an epoch of ResNet-20: {then:.0f} CPU seconds on the first day, {now:.0f} on the later")
 ratio = 15 * now / 60 / measured(with_seeds("fast"))[2]
 print(f"on the later day, 15 epochs of it would take {ratio:.1f} times as long as four of fast")
@@ -88,7 +88,7 @@ for before, title in pairwise(recipes):
     print(f"{title}:", "another network" if title == "wide and shallow" else ", ".join(apart))
 
 # %% [markdown]
-# Two steps change more than the table says: "one cycle" also replaces padded shortcuts by projections, and "Muon" takes the weight decay off the kernels; its six views concern the test only.
+# Two steps change more than the table says: "one cycle" also replaces padded shortcuts by projections, and "Muon" takes the weight decay off the kernels; `views` averages over copies in the test only.
 #
 # **Predict.** Which of the nine steps brings most points of accuracy?
 
@@ -136,11 +136,11 @@ bars(
 )
 
 # %% [markdown]
-# The schedule, the wide network and Muon bring nearly all. The six steps between bring about a point together; of most of them alone, three runs cannot say whether they bring anything: compare each gain with its error. [1] found whitening, faster biases and alternating flips to help networks that were trained longer. ResNet-20 had more minutes than the others, so its two bars are longer than at equal time.
+# One cycle, the wide network and Muon bring nearly all. The six steps between bring about a point together; of most alone, three runs cannot say whether they bring anything: compare each gain with its error. [1] found whitening, faster biases and alternating flips to help networks that were trained longer. ResNet-20 had more minutes than the others, so at equal time its two bars would be shorter.
 #
-# **One cycle.** The recipe of 2015, squeezed into four epochs, spends two at the full rate, one at a tenth of it and one at a hundredth, in which hardly anything moves.
+# **One cycle.** The recipe of 2015, squeezed into four epochs, spends two at the full rate, one at a tenth of it and one at a hundredth, in which hardly anything moves. The list has what else changed.
 #
-# **Wide and shallow.** A convolution is computed as a product of matrices as wide as its channels, and narrow ones leave a processor waiting. `rl.resnet_fast` has seven convolutions in place of nineteen, of 48, 96 and 192 channels, and about the same multiply-adds:
+# **Wide and shallow.** A convolution is computed as a product of matrices as wide as its channels, and narrow ones leave a processor waiting. `rl.resnet_fast` has seven convolutions in place of 21, six with 48 to 192 channels, and about the same multiply-adds:
 
 # %%
 network = rl.resnet_fast((32, 32, 3), num_classes=10)
@@ -150,11 +150,11 @@ for each in (rl.resnet_v1((32, 32, 3), 20, form="standard"), network):
 rl.plots.block(network)
 
 # %% [markdown]
-# Each stage is a convolution with pooling and a residual block of one convolution. The 3x3 convolutions begin with filters that hand one channel on unchanged; what filters are left are random. It is a network of [1], with a skip in each stage, ReLU in place of GELU, and narrower layers.
+# Each stage is a convolution with pooling and a residual block of one convolution. The 3x3 convolutions begin with filters that hand one channel on unchanged; what filters are left are random. It is a network of [1], with a skip in each stage, ReLU in place of its smooth variant, GELU, and narrower layers.
 #
 # **Numbers of its own**: batches of 256, which keep wide layers busy, a larger peak, less momentum, a shorter warm-up, more weight decay, full size throughout, BN's averages closer to their batches.
 #
-# **Faster biases.** The only biases of `fast` are BN's shifts. A rate that suits kernels moves them little in some hundred steps; [1] found 64 times that rate by trial.
+# **Faster biases.** The only biases of `fast` are BN's shifts. A rate that suits kernels moves them little in 700 steps; [1] found 64 times that rate by trial.
 #
 # **Shorter moves.** Each picture is moved by at most 2 pixels, in place of 4. Over four epochs there is little danger of learning pictures by heart.
 #
@@ -196,7 +196,7 @@ rl.exercises.check("09-smooth", smoothed)
 # </details>
 
 # %% [markdown]
-# Which scores does such a label ask for? Those whose softmax is the label itself, up to a constant: its logarithm.
+# Which scores does such a label ask for? Its logarithm, plus any constant: the softmax of that is the label.
 
 # %%
 smooth = rl.exercises.answer("09-smooth")
@@ -253,7 +253,7 @@ rl.exercises.check("09-fault-flips", flipped)
 #
 # Neighbouring pixels are nearly alike. So in a patch of 2x2 pixels and three colours sums vary much and differences little. The gradient of a weight grows with what comes in: what varies little is learnt slowly, and a rate that suits it is too large for the rest. **Whitening** takes that away before training, by filters whose outputs all have variance 1 and covariance 0 with each other.
 #
-# The **covariance** of two numbers is the mean product of their deviations from their means. With C, the matrix of all covariances in a patch, a filter w has outputs of variance wᵀCw. For an eigenvector, Cv = λv, that is λ, and the outputs of two eigenvectors have covariance 0.
+# The **covariance** of two numbers is the mean product of their deviations from their means. With C, the matrix of all covariances in a patch, a filter w has outputs of variance wᵀCw. For an eigenvector v of length 1, Cv = λv, that is λ, and the outputs of two have covariance 0.
 
 # %% tags=["setup"]
 shapes = rl.datasets.shapes(train=400, validation=1, test=1)
@@ -304,7 +304,7 @@ covariance = np.cov(outputs.T)
 print("covariance of the outputs is 1:", np.allclose(covariance, np.eye(12), atol=1e-3))
 
 # %% [markdown]
-# In `fast` the first convolution has such filters and, because a ReLU follows, their negatives. They are computed from the training pictures before the first step, and never trained. Two things differ: no mean is subtracted, because the recipe has brought that of each channel to 0, and 0.0005 is added to each eigenvalue, so that what hardly varies is not blown up. Here are those of a trained network of the library, as pictures of 2x2 pixels, each scaled to its largest weight:
+# In `fast` the first convolution has such filters and, because a ReLU follows, their negatives. They are computed from the training pictures before the first step, and never trained. Two things differ: no mean is subtracted, because the recipe has brought that of each channel to 0, and 0.0005 is added to each eigenvalue, so that what hardly varies is not blown up. Here are those of the library's network, as 2x2 pixels with grey for 0, each scaled to its largest weight:
 
 # %%
 trained = rl.load_trained("resnetfast-cifar10")
@@ -317,15 +317,15 @@ tiles = 0.5 + 0.5 * tiles / largest
 rl.plots.images(tiles, columns=12, alt="Twelve filters, from chequered colours to an even light.")
 
 # %% [markdown]
-# On the right is the sum of all twelve numbers, brightness, which varies most. On the left are differences between neighbours' colours, which vary least and get the largest weights.
+# On the right, nearly white, is the sum of all twelve, brightness, which varies most. On the left are differences between neighbours' colours, which vary least and get the largest weights.
 #
 # ## Muon
 #
-# Any matrix is a sum of products of a column and a row, each of length 1 and perpendicular to the others, each product times a **singular value** of at least 0. The gradient of a kernel, as a matrix with a filter in each row, has a few large singular values and many small ones. SGD goes far along the large ones and hardly at all along the small ones; the authors of Muon [3] suspect that these matter as well. Muon takes the momentum's matrix with the same columns and rows and with singular values that are all about 1. It needs no decomposition, only products: with X the matrix, divided by the root of the sum of its squares, so that no singular value is above 1,
+# Any matrix is a sum of products of a column and a row, each of length 1 and perpendicular to the others, each product times a **singular value** of at least 0. The gradient of a kernel, as a matrix with a filter in each row, has singular values of very different sizes. SGD goes far along the large ones and hardly at all along the small ones; the authors of Muon [3] suspect that these matter as well. Muon takes the momentum's matrix with the same columns and rows and with singular values that are all about 1. It needs no decomposition, only products: with X the matrix, divided by the root of the sum of its squares, so that no singular value is above 1,
 #
 # $$X \leftarrow a X + b\,(X X^T) X + c\,(X X^T)^2 X, \qquad a, b, c = 3.4445,\ -4.7750,\ 2.0315$$
 #
-# three times. Each step sends a singular value s to as + bs³ + cs⁵. That multiplies small values by about 3.4, and leaves what has come between 0.7 and 1.2 in this range.
+# three times. Each step sends a singular value s to as + bs³ + cs⁵. That multiplies small values by about 3.4, and leaves what has come between 0.68 and 1.2 in this range.
 
 # %% [markdown]
 # ### Exercise: the step of Muon
@@ -363,7 +363,7 @@ rl.exercises.check("09-orthogonal", orthogonal)
 # </details>
 
 # %% [markdown]
-# Here is the gradient of the kernel of `stage2_conv`, before training: the 90 largest of its 96 singular values.
+# Here are, before training, the 90 largest of 96 singular values of the gradient of `stage2_conv`; the last are 0.
 
 # %%
 keras.utils.set_random_seed(1)
@@ -389,13 +389,13 @@ values = {name: np.linalg.svd(each, compute_uv=False)[:90] for name, each in bot
 for name, each in values.items():
     print(f"{name}: the largest is {each[0] / each[-1]:.0f} times the 90th")
 rl.plots.curves(
-    values, ylabel="singular value", xlabel="which, in order", log=True, title="96 filters"
+    values, ylabel="singular value", xlabel="rank, largest first", log=True, title="96 filters"
 )
 
 # %% [markdown]
-# In the gradient, solid, the 90th is nearly two orders below the largest. After three steps, dashed, most are about alike, and the smallest are on their way.
+# In the gradient, solid, the 90th is nearly two orders below the largest. After three steps, dashed, most are about alike, and the smallest shown follow.
 #
-# Before each step a kernel is scaled to a fixed length: BN behind the convolution takes any length away again, and weight decay would have nothing to do. The dense layer and BN's shifts keep SGD, at 3.75 times Muon's rate.
+# Before each step a kernel is scaled to a fixed length: BN behind the convolution takes any length away again, and weight decay would have nothing to do. The dense layer keeps SGD, at 3.75 times Muon's rate, and BN's shifts at 240 times.
 #
 # ## Which of these help ResNet-20?
 #
@@ -423,13 +423,13 @@ bars(
 #
 # Blocks have changed, too. `resnet_v1` and `resnet_v2` take these by name: `rl.resnet_v1((32, 32, 3), 20, block="se")`.
 #
-# - **ResNet-D** [4]: a shortcut that halves the picture takes the mean of 2x2 pixels before its 1x1 convolution, which else never sees three pixels of four.
+# - **ResNet-D** [4]: a shortcut that halves the picture takes the mean of 2x2 pixels before its 1x1 convolution, which otherwise never sees three pixels of four.
 # - **Squeeze-and-excitation** [5]: the channels' means over all pixels go through two small dense layers, and come back as factors from 0 to 1 for the branch's channels.
 # - **ResNeXt** [6]: the 3x3 convolution of a bottleneck is divided into groups, each of which sees its own channels only.
 # - **Stochastic depth** [7]: in training, branches are left out at random; those that are kept are scaled up for it.
 # - **Wide** [8]: a pre-activated basic block of four times the channels.
 # - **SkipInit** [9]: no BN; the branch is multiplied by one trained number, at first 0.
-# - **ConvNeXt** [10]: a 7x7 convolution of each channel for itself, then two dense layers on each pixel, with layer normalisation, which does for each pixel over its channels what BN does for each channel over the batch, and with GELU, a smooth ReLU.
+# - **ConvNeXt** [10]: a 7x7 convolution of each channel for itself, then two dense layers on each pixel, with layer normalisation, which does for each pixel over its channels what BN does for each channel over the batch, and with GELU.
 # - **Transformer** [11]: attention between all pixels, of which more below, then two dense layers on each.
 
 # %%
@@ -539,7 +539,7 @@ bars(
 )
 
 # %% [markdown]
-# ResNet-D is a point ahead of the basic block, squeeze-and-excitation level with it. ConvNeXt has fewer multiply-adds than the basic block and is the slowest of all, because a 7x7 convolution of each channel for itself is no large product of matrices. One to four epochs favour what starts fast, so this is no judgement of the blocks at their best.
+# ResNet-D is a point ahead of the basic block, squeeze-and-excitation level with it. ConvNeXt has fewer multiply-adds than the basic block and is the slowest of all; a 7x7 convolution of each channel for itself is no large product of matrices. One to four epochs favour what starts fast, so this is no judgement of the blocks at their best.
 #
 # ## All in one
 #
@@ -548,7 +548,7 @@ bars(
 # %%
 fig, ax = rl.plots.figure(
     "Points: validation accuracy over CPU minutes, on a logarithmic axis. The steps lie above each "
-    "other at the left. Longer runs of fast lie above and far left of those of ResNet-20.",
+    "other at the left. Longer runs of fast lie above the 15 epochs of ResNet-20 and left of its 90.",
     size=(6.8, 3.6),
 )
 groups = {
@@ -566,7 +566,7 @@ ax.legend(fontsize=8)
 fig
 
 # %% [markdown]
-# The squares lie far to the left of what ResNet-20 needs for the same accuracy.
+# The squares lie above the left diamond and left of the right one.
 #
 # The 94 % of [1] cannot be set beside these figures: they are of the original pictures, of the test set, and averaged over views.
 #
@@ -622,7 +622,7 @@ rl.exercises.check("09-fault-norm", transformer)
 # </details>
 
 # %% [markdown]
-# Now what notebook 4 measured, for stacks of 12 blocks: the one above as it came, and yours, or the library's. How much of the gradient at the last block is contained in that at each earlier one?
+# Now what notebook 4 measured, for stacks of 12 blocks: the one above as it came, and yours. How much of the gradient at the last block is contained in that at each earlier one?
 
 
 # %% tags=["setup"]
@@ -671,7 +671,7 @@ rl.plots.curves(
 )
 
 # %% [markdown]
-# With pre-LN, dashed, about all of it, as in v2. With post-LN, solid, each normalisation divides the stream, and the gradient that comes back, by the standard deviation, and takes two directions of each pixel out of it; little is left in the first blocks. Pre-LN transformers train without the warm-up that post-LN needs, which [12] puts down to large gradients near its output.
+# With pre-LN, dashed, all of it, as in v2; branches add some. With post-LN, solid, each normalisation divides the stream, and the gradient that comes back, by the standard deviation, and takes two directions of each pixel out of it; little is left in the first blocks. Pre-LN transformers train without the warm-up that post-LN needs, which [12] puts down to large gradients near its output.
 #
 # ## A short form, live
 #
@@ -693,11 +693,11 @@ for name, (model, recipe) in pairs.items():
     print(f"{name}: {work:.0f} billion multiply-adds, {right:.0%} of the test pictures")
 
 # %% [markdown]
-# Neither run mirrors its pictures: so few steps leave no danger.
+# Neither mirrors its pictures, and only `fast` moves them: augmentation slows short runs.
 #
 # ## Summary
 #
-# - One cycle, a wide and shallow network, and Muon take most of the time off; six smaller changes bring a point together.
+# - One cycle, a wide and shallow network, and Muon bring most; six smaller changes bring a point together.
 # - Smoothed labels have a finite right score; alternating flips waste no epoch; whitened patches need no training; Muon moves a kernel along its weak directions as well.
 # - A block is judged at equal time: fewer multiply-adds are not less time where a processor cannot use them.
 # - Within a stage, ConvNeXt and pre-LN transformers leave the stream alone, as pre-activated ResNets do. With normalisations on it, the gradient at the end is not contained in that at the beginning.
