@@ -62,6 +62,7 @@ _ADAM = "--set optimizer=adam --set momentum=null --set nesterov=false --set pea
 FOR_RESNET20 = {
     "resnet20-bias": f"{_SMALL} --set bias_rate=64",
     "resnet20-smoothing": f"{_SMALL} --set label_smoothing=0.2",
+    "resnet20-translation": f"{_SMALL} --set translation=0.0625",
     "resnet20-alternating": f"{_SMALL} --set alternating=true",
     "resnet20-muon": f"{_SMALL} --set optimizer=muon --set momentum=0.85 --set peak=0.05 "
     "--set other_rate=3.75",
