@@ -81,10 +81,15 @@ BLOCKS = {
 RUNS = STEPS | LONGER | BLOCKS | FOR_RESNET20
 
 
+def path(name, seed, folder="runs"):
+    """Return where a run is kept."""
+    return Path(folder, f"ten-years-{name}-seed{seed}")
+
+
 def command(name, seed, folder="runs"):
     """Return the command of a run as a list, without the Python in front."""
-    out = f"{folder}/ten-years-{name}-seed{seed}"
     options = shlex.split(RUNS[name])
+    out = str(path(name, seed, folder))
     start = ["-m", "resnet_lib", "train", "--dataset", "cifar10", "--out", out]
     return [*start, *options, "--seed", str(seed)]
 
@@ -135,16 +140,14 @@ def first_epoch(name):
     from resnet_lib import records
 
     with TemporaryDirectory() as folder:
-        arguments = command(name, 0, folder)
-        done = [sys.executable, *arguments, "--stop-after", "1"]
-        subprocess.run(done, check=True, stdout=subprocess.DEVNULL)
-        return records.load(arguments[arguments.index("--out") + 1]).history["loss"][0]
+        begin = [sys.executable, *command(name, 0, folder), "--stop-after", "1"]
+        subprocess.run(begin, check=True, stdout=subprocess.DEVNULL)
+        return records.load(path(name, 0, folder)).history["loss"][0]
 
 
 def train(name, seed, folder):
     """Train a run, unless it is whole or another process is at it."""
-    arguments = command(name, seed, folder)
-    out = Path(arguments[arguments.index("--out") + 1])
+    out = path(name, seed, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(f"{out}.lock", "w") as lock:
         try:
@@ -153,7 +156,7 @@ def train(name, seed, folder):
             return
         if not (out / "record.json").exists() or not is_done(out):
             print(out, flush=True)
-            subprocess.run([sys.executable, *arguments, "--resume"], check=True)
+            subprocess.run([sys.executable, *command(name, seed, folder), "--resume"], check=True)
 
 
 def is_done(out):

@@ -114,8 +114,8 @@ def end_with(main: Callable[[], int]) -> NoReturn:
     """Run a command and end Python with the exit code that it returns, after an interrupt too.
 
     Python notes an interrupt that leaves text which `exec` runs, as dataclasses do where they are
-    imported, and ends by SIGINT for it, whatever the exit code, even if the interrupt was caught
-    outside. So where the code says that all is not well, nothing of Python runs after it is said.
+    imported, and at its very end kills itself by SIGINT for it, even if the interrupt was caught
+    outside. So with another code than 0 the last exit handler ends the process before that.
     """
 
     def leave():
