@@ -2,9 +2,11 @@
 
 import gc
 import os
+import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # Before anything imports TensorFlow; the kernels and processes that tests start inherit it.
@@ -24,6 +26,33 @@ LONGEST += ("05_resnet50_comparison",)
 LONGEST += ("02_identity_and_projection_blocks", "test_exercises", "test_workshop", "test_cifar")
 LONGEST += ("test_imagenet", "test_odd_models", "test_blockprobes", "test_fit", "test_run")
 LONGEST += ("test_damage", "test_main", "test_callbacks", "test_fused_bn", "test_runtime")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--seed", type=int, default=0, help="of what is drawn without one (%(default)s)"
+    )
+
+
+def pytest_collectstart(collector):
+    """What a test file draws while it is imported is the same in every run."""
+    if isinstance(collector, pytest.Module):
+        seed(collector.config)
+
+
+def pytest_runtest_setup(item):
+    """What a test draws is the same in every run, whichever tests run before it."""
+    seed(item.config)
+
+
+def seed(config):
+    """Seed what initializers, `shuffle` and the like draw from where they are given no seed."""
+    seed = config.getoption("seed")
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(seed)
+    else:  # A file that imports Keras draws its initializers' seeds from `random`.
+        random.seed(seed)
+        np.random.seed(seed)
 
 
 def pytest_collection_modifyitems(items):
