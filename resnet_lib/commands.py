@@ -72,6 +72,8 @@ def _told_in_lines(command: Callable[[Namespace], int]) -> Callable[[Namespace],
 
         found = load(options.network)
         runtime.prepare()
+        with runtime.held():
+            import keras  # noqa: F401
         with runtime.warnings_in_lines():
             return command(options, found)
 

@@ -248,6 +248,18 @@ def test_a_stop_within_an_import_is_neither_lost_nor_another(number, keras, tmp_
     assert (printed, (process.returncode, errors)) == ("", ends[number])
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+def test_ctrl_c_is_not_lost_where_a_network_is_asked(command, backend, tmp_path, monkeypatch):
+    (tmp_path / "keras.py").write_text(LOST.replace("NUMBER", str(int(signal.SIGINT))))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    asked = [sys.executable, "-m", "resnet_lib", command, "plain20-shapes", str(tmp_path)]
+    process = interruptible(asked)
+    assert process.communicate() == ("", "\nresnet_lib: stopped\n")
+    assert process.returncode == 130
+
+
 @pytest.mark.slow
 def test_a_training_whose_lines_nobody_reads_goes_on(tmp_path):
     out = tmp_path / "run"
