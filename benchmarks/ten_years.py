@@ -5,7 +5,7 @@
     python benchmarks/ten_years.py --check
     python benchmarks/ten_years.py --list
 
-Each run is `python -m resnet_lib train` on CIFAR-10, with seeds 0, 1 and 2, all of it some three
+Each run is `python -m resnet_lib train` on CIFAR-10, with seeds 0, 1 and 2, all of it some two
 hours on two cores. A run that is whole is not repeated, one that was cut off goes on. Two calls
 with another --core each share the work, as long as both have the same folder.
 
@@ -52,8 +52,8 @@ STEPS = {
 }
 LONGER = {
     "fast-12": f"{_FAST} --epochs 12",
-    "fast-13-wide": "--model resnetfast64-240-256 --recipe fast --epochs 13 "
-    "--set translation=0.125 --set cutout=0.25",
+    "fast-8-wide": "--model resnetfast48-128-256 --recipe fast --epochs 8",
+    "fast-12-wide": "--model resnetfast64-192-384 --recipe fast --epochs 12",
 }
 _SMALL = "--model resnet20v1 --size 16 --epochs 4"
 _V2 = "--model resnet20v2 --form paper --size 16"

@@ -67,9 +67,8 @@ FAST_ROWS = {
     "`resnet_fast`, 4 epochs": [f"fast-seed{seed}" for seed in benchmark.SEEDS],
     "ResNet-20, one cycle, 90 epochs": ["resnet20v1-cifar10"],
     "`resnet_fast`, 12 epochs": [f"fast-12-seed{seed}" for seed in benchmark.SEEDS],
-    "widths 64, 240, 256, 13 epochs, cutout": [
-        f"fast-13-wide-seed{seed}" for seed in benchmark.SEEDS
-    ],
+    "widths 48, 128, 256, 8 epochs": [f"fast-8-wide-seed{seed}" for seed in benchmark.SEEDS],
+    "widths 64, 192, 384, 12 epochs": [f"fast-12-wide-seed{seed}" for seed in benchmark.SEEDS],
     '`rl.load_trained("resnetfast-cifar10")`, widths 64, 240, 256, 28 epochs': [
         "resnetfast-cifar10"
     ],
